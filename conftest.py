@@ -1,0 +1,3 @@
+"""A bare checkout on PYTHONPATH works as an installed one does: the same plugin under the same name."""
+
+pytest_plugins = ["vitbench.plugin", "pytester"]

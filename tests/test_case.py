@@ -1,0 +1,103 @@
+"""A case: its id, its baseline, what a budget makes of it."""
+
+from dataclasses import FrozenInstanceError, replace
+
+import pytest
+from _pytest.mark.expression import Expression
+
+from vitbench.case import Budget, Case, Claim, Model, Phase, Recipe
+from vitbench.objective import parse
+
+PHASE = Phase(
+    epochs=100,
+    batch_size=128,
+    optimizer={"name": "adamw", "lr": 1e-3},
+    schedule={"name": "cosine", "warmup_epochs": 10, "min_lr": 1e-6},
+)
+TINY = replace(PHASE, epochs=3)
+CASE = Case(
+    paper="mine2026",
+    table="4.5",
+    model=Model(name="vit", full="vit/floros2024", tiny="vit/tiny", printed="ViT"),
+    objective=parse("ce + 0.1*me(ratio=0.85)"),
+    dataset="cifar10",
+    recipe=Recipe(name="scratch", protocol="paper", selection="last", phases=(PHASE, PHASE), quick=(TINY,)),
+    claims=(Claim(metric="accuracy", value=60.0), Claim(metric="fgsm_drop", value=20.0)),
+)
+
+
+def test_the_id_names_paper_table_model_objective_and_data_set():
+    assert CASE.id == "mine2026/4.5/vit/ce+0.1me_ratio0.85/cifar10"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"objective": parse("ce + -0.5*mypkg.losses.mine(how='a b(c)=[d]')")},
+        {"model": Model(name="timm/resnet18.a1_in1k", full="x", tiny="x", printed="x")},
+        {"model": Model(name="mypkg.nets.mine/a (b)*", full="x", tiny="x", printed="x")},
+        {"dataset": "imagefolder:/my data/ünï[1]"},
+    ],
+)
+def test_every_id_can_be_given_to_k(changes):
+    case = replace(CASE, **changes)
+    assert Expression.compile(case.id).evaluate(lambda name, **_: name == case.id)
+    assert case.id.count("/") == 4
+
+
+def test_the_baseline_is_the_same_experiment_under_plain_cross_entropy():
+    plain = CASE.baseline
+    assert str(plain.objective) == "ce"
+    assert plain.claims == ()
+    assert replace(plain, objective=CASE.objective, claims=CASE.claims) == CASE
+
+
+@pytest.mark.parametrize(
+    ("objective", "is_baseline"),
+    [("ce", True), ("1*ce", True), ("ce + 0*me", False), ("0.5*ce", False), ("me", False)],
+)
+def test_only_plain_cross_entropy_is_a_baseline(objective, is_baseline):
+    assert replace(CASE, objective=parse(objective)).is_baseline is is_baseline
+
+
+def test_a_case_never_changes():
+    with pytest.raises(FrozenInstanceError):
+        CASE.dataset = "digits"
+
+
+@pytest.mark.parametrize(
+    ("budget", "network", "epochs"),
+    [
+        (Budget.QUICK, "vit/tiny", [3]),
+        (Budget.SHORT, "vit/floros2024", [10, 10]),
+        (Budget.PAPER, "vit/floros2024", [100, 100]),
+    ],
+)
+def test_a_budget_chooses_network_and_phases(budget, network, epochs):
+    assert CASE.model.at(budget) == network
+    assert [phase.epochs for phase in CASE.recipe.at(budget)] == epochs
+
+
+def test_the_short_budget_keeps_the_shape_of_the_schedule():
+    short = PHASE.shortened()
+    assert short.schedule == {"name": "cosine", "warmup_epochs": 1.0, "min_lr": 1e-6}
+    assert short.schedule["warmup_epochs"] / short.epochs == PHASE.schedule["warmup_epochs"] / PHASE.epochs
+    assert replace(short, epochs=100, schedule=PHASE.schedule) == PHASE
+
+
+@pytest.mark.parametrize(("epochs", "short"), [(1, 1), (4, 1), (14, 1), (16, 2), (100, 10), (300, 30)])
+def test_the_short_budget_is_a_tenth_and_at_least_one_epoch(epochs, short):
+    assert replace(PHASE, epochs=epochs).shortened().epochs == short
+
+
+def test_a_claim_is_found_by_its_metric():
+    assert CASE.claim("fgsm_drop").value == 20.0
+    assert CASE.claim("knn") is None
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_the_printed_value_comes_before_a_rerun_of_it(order):
+    both = (Claim(metric="accuracy", value=59.47), Claim(metric="accuracy", value=86.17, source="rerun"))
+    assert replace(CASE, claims=both[::order]).claim("accuracy").value == 59.47
+    assert replace(CASE, claims=both[1:]).claim("accuracy").value == 86.17

@@ -1,0 +1,152 @@
+"""Checkpoints: written whole, read without executing anything, and set aside when they cannot be trusted."""
+
+import contextlib
+import os
+import pickle
+
+import pytest
+import torch
+from torch import nn
+
+from vitbench import checkpoints
+from vitbench.checkpoints import Checkpoints
+from vitbench.learner import Total
+
+KEY = "a" * 64
+CONTENT = {"phase": 0, "epoch": 2, "curves": [{"loss": 0.5}], "trained": {"weight": torch.arange(1000.0)}}
+
+
+@pytest.fixture(autouse=True)
+def _every_epoch(monkeypatch):
+    monkeypatch.setattr(checkpoints, "CHECKPOINT_SECONDS", 0.0)
+
+
+@pytest.fixture
+def keeper(tmp_path):
+    return Checkpoints(tmp_path, KEY, problems=[])
+
+
+class Code:
+    """A pickle that makes a file when it is loaded."""
+
+    def __init__(self, trace):
+        self.trace = trace
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.trace),)
+
+
+def test_what_was_saved_is_loaded(keeper):
+    keeper.save(lambda: CONTENT)
+    loaded = keeper.load()
+    assert torch.equal(loaded["trained"]["weight"], CONTENT["trained"]["weight"])
+    assert (loaded["phase"], loaded["epoch"], loaded["curves"]) == (0, 2, [{"loss": 0.5}])
+
+
+def test_a_later_one_replaces_an_earlier_one_and_leaves_nothing_else(keeper):
+    keeper.save(lambda: CONTENT)
+    keeper.save(lambda: CONTENT | {"epoch": 3})
+    assert keeper.load()["epoch"] == 3
+    assert [path.name for path in keeper.folder.iterdir()] == ["checkpoint.pt"]
+
+
+def test_without_a_checkpoint_a_training_starts_at_the_beginning(keeper):
+    assert keeper.load() is None
+    assert not keeper.problems
+
+
+def test_a_fresh_checkpoint_is_not_written_again(keeper, monkeypatch):
+    monkeypatch.setattr(checkpoints, "CHECKPOINT_SECONDS", 1e9)
+    asked = []
+    keeper.save(lambda: asked.append(1) or CONTENT)
+    assert not asked
+    assert not keeper.path.exists()
+
+
+def test_a_failing_disk_leaves_the_last_checkpoint_whole(keeper, monkeypatch):
+    keeper.save(lambda: CONTENT)
+
+    def fill(content, path):
+        path.write_bytes(b"half of it")
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "save", fill)
+        with pytest.raises(OSError, match="No space left"):
+            keeper.save(lambda: CONTENT | {"epoch": 3})
+    assert keeper.load()["epoch"] == 2
+    assert [path.name for path in keeper.folder.iterdir()] == ["checkpoint.pt"]
+
+
+def torn(path, trace):
+    torch.save(CONTENT | {"key": KEY}, path)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def empty(path, trace):
+    path.touch()
+
+
+def garbage(path, trace):
+    path.write_bytes(bytes(range(256)) * 10)
+
+
+def foreign(path, trace):
+    torch.save(CONTENT | {"key": "b" * 64}, path)
+
+
+def nameless(path, trace):
+    torch.save(CONTENT, path)
+
+
+def no_dictionary(path, trace):
+    torch.save([KEY], path)
+
+
+def code_of_torch(path, trace):
+    torch.save(CONTENT | {"key": KEY, "code": Code(trace)}, path)
+
+
+def code_of_pickle(path, trace):
+    path.write_bytes(pickle.dumps({"key": KEY, "code": Code(trace)}))
+
+
+@pytest.mark.parametrize(
+    "damage", [torn, empty, garbage, foreign, nameless, no_dictionary, code_of_torch, code_of_pickle]
+)
+def test_what_cannot_be_trusted_is_set_aside_by_name_and_nothing_in_it_is_executed(keeper, damage):
+    trace = keeper.folder / "trace"
+    damage(keeper.path, trace)
+    content = keeper.path.read_bytes()
+    assert keeper.load() is None
+    assert not trace.exists()
+    (aside,) = keeper.folder.iterdir()
+    assert aside.name.startswith("checkpoint.pt.set-aside-")
+    assert aside.read_bytes() == content
+    (problem,) = keeper.problems
+    assert str(keeper.path) in problem
+    assert aside.name in problem
+    keeper.save(lambda: CONTENT)  # and the training that starts anew has its own
+    assert keeper.load()["epoch"] == 2
+
+
+@pytest.mark.parametrize("damage", [code_of_torch, code_of_pickle])
+def test_the_code_of_these_tests_would_have_run(tmp_path, damage):
+    damage(tmp_path / "file", tmp_path / "trace")
+    with contextlib.suppress(RuntimeError):  # of what is no file of torch's
+        torch.load(tmp_path / "file", weights_only=False)
+    assert (tmp_path / "trace").exists()
+
+
+def test_the_weights_of_a_lost_training_are_kept(keeper):
+    model, total = nn.Linear(2, 3), Total({"head": nn.Linear(4, 1)}, {"head": 1.0})
+    kept = torch.load(keeper.keep_failed(model, total), weights_only=True)
+    assert torch.equal(kept["model"]["weight"], model.weight)
+    assert torch.equal(kept["terms"]["terms.0.weight"], total.terms[0].weight)
+
+
+def test_a_finished_run_needs_no_checkpoint(keeper):
+    keeper.save(lambda: CONTENT)
+    keeper.clear()
+    keeper.clear()
+    assert not keeper.path.exists()

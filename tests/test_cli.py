@@ -1,0 +1,186 @@
+"""The command line as its users meet it."""
+
+import csv
+import io
+import os
+import subprocess
+import sys
+
+import pytest
+
+from vitbench import cli, errors
+
+
+def run_cli(capsys, *arguments):
+    code = cli.main(arguments)
+    out = capsys.readouterr()
+    return code, out.out, out.err
+
+
+def test_claims_are_the_printed_cells_in_long_form(capsys):
+    code, out, _ = run_cli(capsys, "claims", "--csv")
+    rows = list(csv.DictReader(io.StringIO(out)))
+    assert code == 0
+    assert list(rows[0]) == "paper,table,model,objective,dataset,recipe,metric,value,source,status".split(",")
+    assert out.splitlines()[1] == "floros2024,4.1,resnet,ce,cifar10,scratch,accuracy,78.65,printed,runnable"
+    accuracies = [row for row in rows if row["paper"] == "floros2024" and row["metric"].endswith("accuracy")]
+    assert len(accuracies) == 228
+    assert sum(row["metric"] == "adversarial_accuracy" for row in accuracies) == 16
+    assert sum(row["metric"] == "fgsm_drop" for row in rows) == 16
+
+
+def test_the_cell_for_two_weights_is_one_line(capsys):
+    _, out, _ = run_cli(capsys, "claims", "--csv")
+    rows = [row for row in csv.DictReader(io.StringIO(out)) if (row["table"], row["model"]) == ("4.4", "vit")]
+    cell = [
+        row
+        for row in rows
+        if row["dataset"] == "cifar10" and "me" in row["objective"] and "drloc" not in row["objective"]
+    ]
+    assert [(row["objective"], row["value"]) for row in cell] == [("ce + 0.1*me", "63.82")]
+
+
+def test_list_shows_the_ids_that_run_takes(capsys):
+    _, out, _ = run_cli(capsys, "list", "--budget", "paper")
+    assert len(out.splitlines()) == 212
+    assert "floros2024/4.5/t2t/ce+0.1me_ratio0.85/cifar10" in out.splitlines()
+
+
+@pytest.mark.parametrize(("what", "name"), [("models", "vit"), ("terms", "drloc"), ("datasets", "digits")])
+def test_list_shows_names(capsys, what, name):
+    assert name in run_cli(capsys, "list", what)[1].splitlines()
+
+
+def test_check_counts_what_it_read(capsys):
+    code, out, _ = run_cli(capsys, "check")
+    assert code == 0
+    assert "floros2024.toml: 6 tables, 212 cases, 244 printed numbers" in out
+
+
+def test_check_names_the_first_mistake_and_fails(capsys, tmp_path):
+    (tmp_path / "broken.toml").write_text('title = "x"\nauthrs = "y"\n')
+    code, out, err = run_cli(capsys, "check", str(tmp_path))
+    assert code == 2
+    assert err.count("\n") == 1
+    assert "broken.toml:2" in err
+    assert "did you mean authors" in err
+
+
+def test_an_unknown_id_is_one_line_with_the_nearest(capsys, tmp_path):
+    code, _, err = run_cli(capsys, "run", "floros2024/4.1/vit/ce+0.1drlok/digits", "--runs", str(tmp_path))
+    assert code == 2
+    assert err.startswith(
+        "vitbench: unknown case 'floros2024/4.1/vit/ce+0.1drlok/digits'; did you mean floros2024/4.1/vit/ce+0.1drloc"
+    )
+    assert err.count("\n") == 1
+    assert len(err) < 1000
+
+
+def test_run_does_one_case_with_its_baseline(capsys, tmp_path, executed):
+    code, out, _ = run_cli(capsys, "run", "floros2024/4.1/vit/ce+0.1drloc/digits", "--runs", str(tmp_path))
+    assert code == 0
+    assert len(executed) == 2
+    assert "floros2024/4.1/vit/ce/digits" in out
+    assert "+0.00" in out
+
+
+def test_run_of_absent_data_ends_with_12_in_one_line(capsys, tmp_path, monkeypatch):
+    monkeypatch.delenv("VITBENCH_DATA", raising=False)
+    arguments = ("run", "floros2024/4.1/vit/ce/cifar10", "--dataset", "cifar10", "--runs", str(tmp_path))
+    code, _, err = run_cli(capsys, *arguments)
+    assert code == 12
+    assert err.count("\n") == 1
+    assert "--download" in err
+
+
+def test_run_below_the_floor_ends_with_10(capsys, tmp_path, executed):
+    executed.measurements["run"]["accuracy"] = 50.0
+    code, out, _ = run_cli(capsys, "run", "floros2024/4.1/vit/ce/digits", "--runs", str(tmp_path))
+    assert code == 10
+    assert "accuracy is worse: measured 50" in out
+
+
+def test_report_renders_what_is_recorded(capsys, tmp_path):
+    code, out, _ = run_cli(capsys, "report", "--out", str(tmp_path / "reports"))
+    assert code == 0
+    assert "Table 4.6" in (tmp_path / "reports/floros2024.md").read_text()
+    assert out.splitlines() == [str(tmp_path / "reports/README.md"), str(tmp_path / "reports/floros2024.md")]
+
+
+def test_record_adds_to_the_baselines_what_the_runs_hold(capsys, tmp_path, executed, monkeypatch):
+    monkeypatch.setattr("vitbench.machine.commit", lambda: "3f2c1ab")
+    run_cli(capsys, "run", "floros2024/4.1/vit/ce/digits", "--runs", str(tmp_path))
+    arguments = ("--runs", str(tmp_path), "--machine", "mine", "--recorded", str(tmp_path / "recorded"))
+    code, out, _ = run_cli(capsys, "record", *arguments, "--reason", "first numbers")
+    assert code == 0
+    lines = (tmp_path / "recorded/mine/floros2024.csv").read_text().splitlines()
+    assert len(lines) == 4
+    assert any(",accuracy,0,97," in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("commit", "reason", "line"),
+    [
+        ("3f2c1ab+", "a reason", "uncommitted changes"),
+        ("", "a reason", "VITBENCH_COMMIT"),
+        ("3f2c1ab", " ", "--reason is empty"),
+    ],
+)
+def test_record_refuses_what_nobody_could_trace(capsys, tmp_path, monkeypatch, commit, reason, line):
+    monkeypatch.setattr("vitbench.machine.commit", lambda: commit)
+    code, _, err = run_cli(capsys, "record", "--runs", str(tmp_path), "--machine", "mine", "--reason", reason)
+    assert code == 2
+    assert line in err
+    assert err.count("\n") == 1
+
+
+def test_record_of_an_empty_folder_says_what_to_do(capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr("vitbench.machine.commit", lambda: "3f2c1ab")
+    code, _, err = run_cli(capsys, "record", "--runs", str(tmp_path), "--machine", "mine", "--reason", "x")
+    assert code == 2
+    assert "pytest benchmarks" in err
+
+
+def test_doctor_tells_versions_device_and_data(capsys, monkeypatch):
+    monkeypatch.delenv("VITBENCH_DATA", raising=False)
+    code, out, _ = run_cli(capsys, "doctor")
+    assert code == 0
+    lines = {line.split()[0]: line for line in out.splitlines()}
+    assert "found" in lines["digits"]
+    assert "--download" in lines["cifar10"]
+    assert {"python", "torch", "timm", "fvcore", "device", "GPU", "data"} <= lines.keys()
+
+
+@pytest.mark.parametrize(
+    "error", [errors.NonFinite("lost"), errors.OutOfMemory("too large"), errors.DataBroken("torn")]
+)
+def test_no_foreseen_error_is_a_traceback(capsys, tmp_path, executed, error):
+    executed.error = error
+    code, _, err = run_cli(capsys, "run", "floros2024/4.1/vit/ce/digits", "--runs", str(tmp_path))
+    assert code != 0
+    assert err == f"vitbench: {error}\n"
+
+
+@pytest.mark.parametrize("arguments", [["check"], ["list"], ["claims", "--csv"], ["report", "--out", "out"]])
+def test_looking_imports_no_torch(tmp_path, arguments):
+    code = (
+        "import sys; from vitbench.cli import main; code = main(sys.argv[1:]);"
+        "assert code == 0; assert not {'torch', 'timm', 'torchvision'} & sys.modules.keys()"
+    )
+    subprocess.run(
+        [sys.executable, "-c", code, *arguments], cwd=tmp_path, env=with_path(), check=True, capture_output=True
+    )
+
+
+def test_a_closed_pipe_is_no_error():
+    command = f"{sys.executable} -m vitbench list --budget paper | head -1"
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", command], env=with_path(), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0
+    assert done.stderr == ""
+
+
+def with_path():
+    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH", "")]))}

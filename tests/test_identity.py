@@ -1,0 +1,277 @@
+"""The identity of a run: changed by all that determines the result, and by nothing else."""
+
+import os
+import re
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+
+from vitbench import identity, leaves
+from vitbench.case import Budget, Case, Claim, Model, Phase, Recipe
+from vitbench.errors import UserError
+from vitbench.identity import digest, of_run, of_size, of_timing
+from vitbench.objective import Call, Objective, WeightedTerm, parse
+
+PHASE = Phase(
+    epochs=100,
+    batch_size=128,
+    optimizer={"name": "adam", "lr": 1e-4, "weight_decay": 0.0},
+    schedule={"name": "constant"},
+)
+TINY = replace(PHASE, epochs=25, batch_size=64)
+RECIPE = Recipe(name="scratch", protocol="paper", selection="last", phases=(PHASE,), quick=(TINY,))
+DEFAULTS = {"drloc": {"pairs": 32}, "me": {"ratio": 0.75, "depth": 4}}
+VIT = Model(name="vit", full="vit/floros2024", tiny="vit/tiny", printed="ViT")
+CASE = Case(
+    paper="mine",
+    table="4.1",
+    model=VIT,
+    objective=parse("ce + 0.1*me"),
+    dataset="cifar10",
+    recipe=RECIPE,
+    defaults=DEFAULTS,
+    claims=(Claim(metric="accuracy", value=60.0),),
+)
+
+
+def case(objective=None, **changes):
+    return replace(CASE, **({"objective": parse(objective)} if objective else {}), **changes)
+
+
+def run_of(one=CASE, **changes):
+    return of_run(one, **({"budget": Budget.PAPER} | changes))
+
+
+@pytest.mark.parametrize(
+    "same",
+    [
+        case(table="4.6"),
+        case(paper="another"),
+        case(claims=()),
+        case(model=replace(VIT, name="v", printed="Vision Transformer", tiny="cvt/tiny")),
+        case(recipe=replace(RECIPE, name="other", protocol="code", selection="best", quick=())),
+        case("0.1*me + ce"),
+        case("ce + 0.10*me"),
+        case("ce + 0.1*me(ratio=0.75)"),
+        case("ce + 0.1*me(depth=4, ratio=0.75)"),
+        case(defaults={"me": {"depth": 4, "ratio": 0.75}}),
+        case("ce + 0.1*me(ratio=0.75)", defaults={"me": {"depth": 4}}),
+    ],
+)
+def test_what_does_not_change_the_result_does_not_change_the_run(same):
+    assert run_of(same) == run_of()
+    assert run_of(same).key == run_of().key
+    assert run_of(same).name == run_of().name
+
+
+DIFFERENT = {
+    "weight": run_of(case("ce + 0.2*me")),
+    "weight in its last digit": run_of(case("ce + 0.10000000000000002*me")),
+    "term": run_of(case("ce + 0.1*drloc")),
+    "one term more": run_of(case("ce + 0.1*drloc + 0.1*me")),
+    "argument of a term": run_of(case("ce + 0.1*me(ratio=0.85)")),
+    "default of the paper": run_of(case(defaults={"me": {"ratio": 0.75, "depth": 3}})),
+    "model": run_of(case(model=replace(VIT, full="cvt/floros2024"))),
+    "variant": run_of(case(model=replace(VIT, full="vit/tiny"))),
+    "data set": run_of(case(dataset="cifar100")),
+    "seed": run_of(seed=1),
+    "precision": run_of(precision="bf16"),
+    "budget": run_of(budget=Budget.SHORT),
+    "epochs": run_of(case(recipe=replace(RECIPE, phases=(replace(PHASE, epochs=99),)))),
+    "batch size": run_of(case(recipe=replace(RECIPE, phases=(replace(PHASE, batch_size=64),)))),
+    "learning rate": run_of(case(recipe=replace(RECIPE, phases=(replace(PHASE, optimizer={"name": "adam", "lr": 1}),)))),
+    "schedule": run_of(case(recipe=replace(RECIPE, phases=(replace(PHASE, schedule={"name": "cosine"}),)))),
+    "augmentation": run_of(case(recipe=replace(RECIPE, phases=(replace(PHASE, augmentation=(Call(name="flip"),)),)))),
+    "clipping": run_of(case(recipe=replace(RECIPE, phases=(replace(PHASE, clip_grad=1.0),)))),
+    "one phase more": run_of(case(recipe=replace(RECIPE, phases=(PHASE, PHASE)))),
+    "digest of the data": replace(run_of(), data="another"),
+    "version of a leaf": replace(run_of(), versions=run_of().versions | {"terms/me": "2"}),
+    "kind": replace(run_of(), kind="size"),
+    "machine": replace(run_of(), machine={"device": "h200"}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("changed", DIFFERENT)
+def test_everything_that_changes_the_result_changes_the_run(changed):
+    assert DIFFERENT[changed].key != run_of().key
+
+
+def test_no_two_different_runs_share_a_key_or_a_name():
+    runs = [run_of(), *DIFFERENT.values()]
+    assert len({one.key for one in runs}) == len({one.name for one in runs}) == len(runs)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "constant"),
+    [
+        ("models", "vit", "VERSION"),
+        ("terms", "me", "VERSION"),
+        ("terms", "ce", "VERSION"),
+        ("datasets", "cifar10", "VERSION"),
+    ],
+)
+def test_raising_the_version_of_a_leaf_makes_another_run(kind, name, constant, monkeypatch):
+    before = run_of().key
+    leaf = leaves.find(kind, name)
+    changed = leaves.Leaf(kind, name, leaf.module, leaf.attribute, leaf.path)
+    changed.__dict__["constants"] = leaf.constants | {constant: 999}
+    find = leaves.find
+    monkeypatch.setattr(leaves, "find", lambda *one, **more: changed if one == (kind, name) else find(*one, **more))
+    assert run_of().key != before
+
+
+def test_another_digest_of_the_data_makes_another_run(monkeypatch):
+    before = run_of().key
+    monkeypatch.setitem(leaves.find("datasets", "cifar10").constants, "DIGEST", "another")
+    assert run_of().key != before
+
+
+def test_a_run_stands_on_the_versions_of_all_that_it_uses():
+    assert run_of().versions.keys() == {
+        "models/vit",
+        "terms/ce",
+        "terms/me",
+        "datasets/cifar10",
+        "train",
+        "measure/accuracy",
+        "measure/attack",
+    }
+    assert "augment" in DIFFERENT["augmentation"].versions
+
+
+def test_every_version_is_read_from_its_file():
+    for name, version in run_of().versions.items():
+        text = (leaves.Path(leaves.__file__).parent / f"{name}.py").read_text()
+        assert version == re.search(r"^VERSION = (\d+)", text, re.MULTILINE)[1], name
+
+
+def test_the_quick_budget_has_tiny_models_tiny_terms_and_its_own_phases():
+    quick = run_of(budget=Budget.QUICK)
+    assert quick.model == "vit/tiny"
+    tiny = leaves.find("terms", "me").constants["TINY"]
+    assert tiny
+    assert quick.objective == parse("ce + 0.1*me").with_arguments({"me": DEFAULTS["me"] | tiny})
+    assert quick.phases == (TINY,)
+
+
+def test_what_the_notation_sets_stays_in_the_quick_budget():
+    quick = run_of(case("ce + 0.1*me(depth=2, ratio=0.5)"), budget=Budget.QUICK)
+    arguments = quick.objective.summands[1].term.arguments
+    assert (arguments["depth"], arguments["ratio"]) == (2, 0.5)
+
+
+def test_the_short_budget_is_the_papers_network_for_a_tenth_of_the_epochs():
+    short = run_of(budget=Budget.SHORT)
+    assert short.model == "vit/floros2024"
+    assert [phase.epochs for phase in short.phases] == [10]
+
+
+def test_a_size_depends_on_no_weight_no_seed_no_phase_and_no_images():
+    one = of_size(CASE)
+    assert of_size(case("ce + 0.2*me")) == one
+    assert (one.kind, one.phases, one.seed, one.data) == ("size", (), 0, "")
+    assert one.model == "vit/floros2024"
+    assert one.key != run_of().key
+
+
+def test_a_size_depends_on_the_number_of_classes():
+    assert of_size(case(dataset="cifar100")).key != of_size(CASE).key
+
+
+TIMED = {"budget": Budget.PAPER, "precision": "fp32", "machine": {"device": "h200", "torch": "2.11"}}
+
+
+def test_an_inference_has_no_objective_and_a_training_step_has():
+    other = case("ce + 0.1*drloc")
+    assert of_timing(CASE, kind="inference", **TIMED) == of_timing(other, kind="inference", **TIMED)
+    assert of_timing(CASE, kind="training", **TIMED) != of_timing(other, kind="training", **TIMED)
+
+
+def test_a_timing_belongs_to_its_machine():
+    here = of_timing(CASE, kind="training", **TIMED)
+    there = of_timing(CASE, kind="training", **(TIMED | {"machine": {"device": "another", "torch": "2.11"}}))
+    assert here.key != there.key
+
+
+LONG = Objective(summands=tuple(WeightedTerm(weight=1 / 3, term=Call(name=f"pkg.losses.term_{n}")) for n in range(500)))
+
+
+@pytest.mark.parametrize(
+    "absurd",
+    [
+        {"objective": LONG},
+        {"model": "m" * 1000},
+        {"dataset": "imagefolder:/" + "deep/" * 200},
+        {"objective": LONG, "model": "m/" * 500, "dataset": "d" * 500, "seed": 10**18},
+        {"model": "ünï/" * 100, "dataset": "日本" * 100},
+        {"model": "../../etc/passwd", "dataset": "a\nb\0c"},
+        {"model": "CON", "dataset": 'a<b>c:d"e|f?g*h'},
+        {"model": "half \udc80 letter"},
+    ],
+)
+def test_whatever_the_names_are_the_folder_can_be_made(absurd, tmp_path):
+    one = replace(run_of(), **absurd)
+    assert len(one.name.encode()) <= 255
+    assert re.fullmatch(r"[A-Za-z0-9_.+-]+", one.name)
+    (tmp_path / one.name).mkdir()
+    assert one.name.endswith(one.key[:12])
+
+
+def test_the_folder_says_what_the_run_is():
+    assert run_of().name.startswith("run_vit-floros2024_ce+0.1me_depth4_ratio0.75_cifar10_paper_s0_")
+
+
+def test_cut_names_stay_unique():
+    longer = Objective(summands=(*LONG.summands, WeightedTerm(weight=1.0, term=Call(name="z"))))
+    assert replace(run_of(), objective=LONG).name != replace(run_of(), objective=longer).name
+
+
+def test_the_content_is_plain_data_that_the_key_is_the_digest_of():
+    content = run_of().content()
+    assert digest(content) == run_of().key
+    assert content["objective"] == "ce + 0.1*me(depth=4, ratio=0.75)"
+    assert content["phases"][0]["optimizer"] == {"name": "adam", "lr": 1e-4, "weight_decay": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("missing", "dataset"),
+    [("DIGEST", "CLASSES = 10\nIMAGE_SIZE = 32\n"), ("CLASSES", "DIGEST = 'x'\nIMAGE_SIZE = 32\n")],
+)
+def test_somebodys_data_set_without_what_is_needed_is_one_line(missing, dataset, tmp_path, monkeypatch):
+    name = f"data_without_{missing.lower()}"
+    (tmp_path / f"{name}.py").write_text(f"{dataset}def mine(root): ...\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(UserError, match=rf"the data set '{name}.mine' needs a line `{missing} = …`"):
+        run_of(case(dataset=f"{name}.mine"))
+
+
+KEYS = """
+from vitbench import papers
+from vitbench.case import Budget
+from vitbench.identity import of_run, of_size
+from vitbench.selection import Selection
+found = papers.load_all()
+for budget in Budget:
+    for case in Selection(budget=budget).cases(found):
+        print(of_run(case, budget=budget).key, of_size(case).key)
+"""
+
+
+def test_keys_are_the_same_in_every_process():
+    def keys(seed):
+        environment = os.environ | {"PYTHONHASHSEED": seed}
+        done = subprocess.run([sys.executable, "-c", KEYS], env=environment, capture_output=True, text=True, check=True)
+        return done.stdout
+
+    assert keys("1") == keys("2") != ""
+
+
+def test_an_identity_never_changes():
+    with pytest.raises(AttributeError):
+        run_of().seed = 1
+
+
+def test_the_core_is_versioned_by_its_own_files():
+    assert identity._core_version("train").isdecimal()

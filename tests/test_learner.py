@@ -1,0 +1,375 @@
+"""One step: what a loop written by hand with torch alone does, and that a lost training stops at once."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from vitbench.augment import flip, to_float
+from vitbench.case import Phase
+from vitbench.contracts import Images, Output
+from vitbench.errors import NonFinite, UserError
+from vitbench.learner import Learner, Total
+from vitbench.objective import Call
+
+N, CLASSES, SIZE = 16, 4, 6
+
+
+class Network(nn.Module):
+    """Softmax regression on pixels."""
+
+    def __init__(self):
+        super().__init__()
+        self.head = nn.Linear(3 * SIZE * SIZE, CLASSES)
+
+    def forward(self, images):
+        flat = images.flatten(1)
+        return Output(logits=self.head(flat), embedding=flat, grids=(images,))
+
+
+class Scaled(nn.Module):
+    """Cross-entropy of scaled logits, the scale being a parameter of the term; keeps what it was given."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(0.5))
+        self.steps = []
+
+    def forward(self, step):
+        self.steps.append(step)
+        return F.cross_entropy(self.scale * step.out.logits, step.labels)
+
+
+class Constant(nn.Module):
+    """A loss whose value is given."""
+
+    def __init__(self, value):
+        super().__init__()
+        self.value = value
+
+    def forward(self, step):
+        return torch.tensor(self.value) + 0 * step.out.logits.sum()
+
+
+class Turning(nn.Module):
+    """A sound loss that is multiplied by `factor` in one step."""
+
+    def __init__(self, *, at, factor):
+        super().__init__()
+        self.at, self.factor, self.losses = at, factor, []
+
+    def forward(self, step):
+        loss = F.cross_entropy(step.out.logits, step.labels)
+        loss = loss * self.factor if len(self.losses) == self.at else loss
+        self.losses.append(loss.item())
+        return loss
+
+
+class Stateful(Scaled):
+    """A term that owns a state, which follows the network's weights."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.follow = lambda: network.head.weight.detach().clone()
+        self.seen = []
+
+    def after_step(self):
+        self.seen.append(self.follow())
+
+
+def data():
+    draw = torch.Generator().manual_seed(1)
+    pixels = torch.randint(256, (N, 3, SIZE, SIZE), dtype=torch.uint8, generator=draw)
+    return Images(images=pixels, labels=torch.randint(CLASSES, (N,), generator=draw))
+
+
+def phase(**changes):
+    plain = Phase(epochs=3, batch_size=4, optimizer={"name": "momentum", "lr": 0.1}, schedule={"name": "constant"})
+    return replace(plain, **changes)
+
+
+def network():
+    torch.manual_seed(0)
+    return Network()
+
+
+def learner(term=None, *, precision="fp32", **changes):
+    one = network()
+    return Learner(one, Total({"term": term or Scaled()}, {"term": 1.0}), data(), phase(**changes), precision=precision)
+
+
+def draws(seed=5):
+    return {name: torch.Generator().manual_seed(seed) for name in ("augment", "terms")}
+
+
+def batches(number=0):
+    order = torch.randperm(N, generator=torch.Generator().manual_seed(number))
+    return order.view(-1, 4)
+
+
+def epoch(one, number=0, tell=lambda done, loss: None):
+    return one.epoch(number, batches=batches(number), draws=draws(), tell=tell)
+
+
+# The sum of the terms
+
+
+def test_the_total_is_the_weighted_sum_and_the_raw_values_stay_unweighted():
+    one = network()
+    total = Total({"a": Constant(2.0), "b": Constant(-3.0), "c": Constant(0.5)}, {"c": 4.0, "a": 1.0, "b": 0.1})
+    recorder = Scaled()
+    Learner(one, Total({"ce": recorder}, {"ce": 1.0}), data(), phase()).step(
+        torch.arange(4), progress=torch.zeros(()), draws=draws()
+    )
+    loss, raw = total(recorder.steps[0])
+    assert total.names == ("a", "b", "c")
+    assert raw.tolist() == [2.0, -3.0, 0.5]
+    assert loss.item() == pytest.approx(2.0 - 0.3 + 2.0)
+    assert loss.requires_grad
+    assert not raw.requires_grad
+
+
+def test_a_step_returns_the_total_and_then_each_raw_value():
+    total = Total({"a": Constant(2.0), "b": Constant(5.0)}, {"a": 1.0, "b": 0.1})
+    one = Learner(network(), total, data(), phase())
+    losses = one.step(torch.arange(4), progress=torch.zeros(()), draws=draws())
+    assert losses.tolist() == pytest.approx([2.5, 2.0, 5.0])
+    assert not losses.requires_grad
+
+
+def test_a_weight_scales_the_gradient_of_its_term():
+    steps = []
+    for weight in (1.0, 0.25):
+        one = network()
+        before = one.head.weight.detach().clone()
+        Learner(one, Total({"ce": Scaled()}, {"ce": weight}), data(), phase()).step(
+            torch.arange(4), progress=torch.zeros(()), draws=draws()
+        )
+        steps.append(one.head.weight.detach() - before)
+    torch.testing.assert_close(steps[1], 0.25 * steps[0], rtol=1e-4, atol=1e-7)
+
+
+# One step is a step of torch
+
+
+OPTIMIZERS = [
+    ({"name": "momentum", "lr": 0.1, "momentum": 0.9}, lambda some: torch.optim.SGD(some, lr=0.1, momentum=0.9)),
+    ({"name": "adam", "lr": 1e-2, "weight_decay": 0.0}, lambda some: torch.optim.Adam(some, lr=1e-2)),
+    ({"name": "adam", "lr": 1e-2, "betas": (0.8, 0.9)}, lambda some: torch.optim.Adam(some, lr=1e-2, betas=(0.8, 0.9))),
+    (
+        {"name": "adamw", "lr": 1e-2, "weight_decay": 0.3},
+        lambda some: torch.optim.AdamW(
+            [
+                {"params": [one for one in some if one.ndim > 1], "weight_decay": 0.3},
+                {"params": [one for one in some if one.ndim <= 1], "weight_decay": 0.0},
+            ],
+            lr=1e-2,
+        ),
+    ),
+]
+
+
+@pytest.mark.parametrize(("optimizer", "by_hand"), OPTIMIZERS, ids=["momentum", "adam", "adam-betas", "adamw"])
+def test_three_epochs_are_those_of_a_loop_written_by_hand(optimizer, by_hand):
+    one = learner(optimizer=optimizer)
+    losses = torch.cat([epoch(one, number) for number in range(3)])
+    reference, scale, material = network(), nn.Parameter(torch.tensor(0.5)), data()
+    trained = by_hand([*reference.parameters(), scale])
+    expected = []
+    for index in (index for number in range(3) for index in batches(number)):
+        logits = reference(material.images[index].float() / 255).logits
+        loss = F.cross_entropy(scale * logits, material.labels[index])
+        trained.zero_grad()
+        loss.backward()
+        trained.step()
+        expected.append(loss.item())
+    assert losses[:, 0].tolist() == pytest.approx(expected, rel=1e-5)
+    for ours, theirs in zip(one.trained.parameters(), [*reference.parameters(), scale], strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
+    assert one.total.terms[0].scale.item() != 0.5  # a term's own parameter is trained
+
+
+def test_augmentation_draws_from_its_own_generator_and_precedes_the_network():
+    term = Scaled()
+    one = learner(term, augmentation=(Call(name="flip"),))
+    one.step(torch.arange(4), progress=torch.zeros(()), draws=draws(7))
+    flipped = flip(data().images[:4], generator=torch.Generator().manual_seed(7))
+    assert torch.equal(term.steps[0].images, to_float(flipped))
+    assert not torch.equal(flipped, data().images[:4])
+
+
+def test_a_term_sees_the_progress_of_its_phase_the_labels_and_the_generator_of_the_terms():
+    term = Scaled()
+    one = learner(term)
+    given = draws()
+    for number in range(3):
+        one.epoch(number, batches=batches(number), draws=given, tell=lambda done, loss: None)
+    assert [step.progress.item() for step in term.steps] == pytest.approx([at / 12 for at in range(12)])
+    assert all(step.generator is given["terms"] for step in term.steps)
+    assert all(step.model is one.network for step in term.steps)
+    assert torch.equal(term.steps[5].labels, data().labels[batches(1)[1]])
+
+
+def test_a_term_that_owns_a_state_is_told_after_the_weights_have_moved():
+    one = network()
+    term = Stateful(one)
+    total = Total({"stateful": term, "plain": Constant(0.0)}, {"stateful": 1.0, "plain": 1.0})
+    learner_ = Learner(one, total, data(), phase())
+    start = one.head.weight.detach().clone()
+    for number in range(2):
+        learner_.step(batches()[number], progress=torch.zeros(()), draws=draws())
+        assert len(term.seen) == number + 1
+        assert torch.equal(term.seen[-1], one.head.weight)
+    assert not torch.equal(term.seen[0], start)
+
+
+def test_gradients_do_not_outlive_their_step():
+    one = learner()
+    one.step(torch.arange(4), progress=torch.zeros(()), draws=draws())
+    assert all(weight.grad is None for weight in one.trained.parameters())
+
+
+def test_an_epoch_trains_in_training_mode():
+    one = learner()
+    one.trained.eval()
+    epoch(one)
+    assert one.network.training
+    assert one.total.training
+
+
+def test_an_epoch_tells_how_far_the_phase_is():
+    told = []
+    epoch(learner(), 1, tell=lambda done, loss: told.append((done, loss)))
+    assert [done for done, _ in told] == [5, 6, 7, 8]
+    assert all(math.isfinite(loss) for _, loss in told)
+
+
+# Clipping
+
+
+def test_the_gradient_of_network_and_terms_together_is_clipped():
+    one = learner(optimizer={"name": "momentum", "lr": 1.0, "momentum": 0.0}, clip_grad=0.01)
+    before = [weight.detach().clone() for weight in one.trained.parameters()]
+    one.step(torch.arange(4), progress=torch.zeros(()), draws=draws())
+    moved = [weight.detach() - old for weight, old in zip(one.trained.parameters(), before, strict=True)]
+    assert torch.cat([move.flatten() for move in moved]).norm().item() == pytest.approx(0.01, rel=1e-3)
+
+
+def test_a_gradient_within_the_limit_is_left_alone():
+    free, clipped = learner(), learner(clip_grad=1e6)
+    assert torch.equal(epoch(free), epoch(clipped))
+
+
+# Schedules
+
+
+def rates(**changes):
+    one, told = learner(**changes), []
+    for number in range(one.phase.epochs):
+        epoch(one, number, tell=lambda done, loss: told.append(one.lr))
+    return told
+
+
+def test_a_constant_schedule_leaves_the_learning_rate():
+    assert rates() == [0.1] * 12
+
+
+@pytest.mark.parametrize("warmup", [0, 1, 0.5])
+def test_the_cosine_schedule_follows_its_closed_form(warmup):
+    schedule = {"name": "cosine", "warmup_epochs": warmup, "warmup_lr": 0.001, "min_lr": 0.01}
+    found = rates(schedule=schedule, epochs=5)
+    steps, rising = 20, 4 * warmup
+    expected = [
+        0.001 + (0.1 - 0.001) * at / rising
+        if at < rising
+        else 0.01 + (0.1 - 0.01) * (1 + math.cos(math.pi * at / steps)) / 2
+        for at in range(steps)
+    ]
+    assert found == pytest.approx(expected)
+
+
+# Users' mistakes
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "reason"),
+    [
+        ({"name": "nosuch", "lr": 0.1}, "nosuch"),
+        ({"name": "adam", "lr": 0.1, "nonsense": 1}, "nonsense"),
+        ({"name": "adam", "lr": -0.1}, "learning rate"),
+    ],
+)
+def test_an_optimizer_that_timm_cannot_make_is_one_line(optimizer, reason):
+    with pytest.raises(UserError, match=reason) as caught:
+        learner(optimizer=optimizer)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_batch_larger_than_the_data_is_refused():
+    learner(batch_size=N)
+    with pytest.raises(UserError, match=f"batch of {N + 1} .* {N} training images"):
+        learner(batch_size=N + 1)
+
+
+def test_an_unknown_precision_is_refused_with_the_known_ones():
+    with pytest.raises(UserError, match="'fp8'; known: fp32, bf16"):
+        learner(precision="fp8")
+
+
+# Precision
+
+
+def test_bf16_computes_in_bfloat16_over_float32_weights():
+    term = Scaled()
+    narrow, wide = learner(term, precision="bf16"), learner()
+    losses = epoch(narrow)
+    assert term.steps[0].out.logits.dtype == torch.bfloat16
+    assert losses.dtype == torch.float32
+    assert all(weight.dtype == torch.float32 for weight in narrow.trained.parameters())
+    reference = epoch(wide)
+    assert not torch.equal(losses, reference)
+    torch.testing.assert_close(losses, reference, rtol=0.05, atol=0.05)
+
+
+# A lost training
+
+
+@pytest.mark.parametrize("factor", [math.nan, math.inf], ids=["nan", "inf"])
+def test_a_loss_that_is_lost_stops_at_once_and_says_where(factor):
+    term = Turning(at=6, factor=factor)
+    one = learner(term)
+    epoch(one)
+    with pytest.raises(NonFinite) as caught:
+        epoch(one, 1)
+    assert len(term.losses) == 7
+    assert f"became {factor} at epoch 2, step 3 of 4" in str(caught.value)
+    assert "learning rate 0.1" in str(caught.value)
+    assert f"last finite loss: {term.losses[5]:.4g}" in str(caught.value)
+
+
+def test_the_last_finite_loss_may_be_of_the_epoch_before():
+    term = Turning(at=4, factor=math.nan)
+    one = learner(term)
+    epoch(one)
+    with pytest.raises(NonFinite, match=f"epoch 2, step 1 .*last finite loss: {term.losses[3]:.4g}"):
+        epoch(one, 1)
+
+
+def test_a_loss_that_was_never_finite_says_so():
+    with pytest.raises(NonFinite, match=r"epoch 1, step 1 .*last finite loss: none yet"):
+        epoch(learner(Turning(at=0, factor=math.nan)))
+
+
+@pytest.mark.parametrize("where", ["network", "term"])
+def test_weights_that_the_last_step_ruined_are_found(where):
+    one = learner()
+    epoch(one)
+    one.stop_if_ruined(0)
+    weight = one.network.head.bias if where == "network" else one.total.terms[0].scale
+    with torch.no_grad():
+        weight.view(-1)[-1] = math.nan
+    with pytest.raises(NonFinite, match=r"epoch 3, learning rate 0\.1"):
+        one.stop_if_ruined(2)

@@ -1,0 +1,308 @@
+"""Names lead to code without importing it; a wrong one leads to the right one."""
+
+import hashlib
+import importlib
+import sys
+
+import pytest
+
+from vitbench import leaves
+from vitbench.errors import UserError
+from vitbench.objective import parse
+
+RAISES = "raise RuntimeError('imported')\n"
+PRINTS = "print('imported')\n"
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """A package on the path; returns a function that writes one of its files and gives the package's name."""
+    name = f"pkg{tmp_path.name.translate(str.maketrans('', '', '-_'))}"
+    folder = tmp_path / "site" / name
+    folder.mkdir(parents=True)
+    (folder / "__init__.py").touch()
+    monkeypatch.syspath_prepend(tmp_path / "site")
+
+    def write(file, text):
+        path = folder / file
+        path.parent.mkdir(exist_ok=True, parents=True)
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        importlib.invalidate_caches()
+        return name
+
+    yield write
+    for module in [module for module in sys.modules if module.partition(".")[0] == name]:
+        del sys.modules[module]
+
+
+@pytest.mark.parametrize(
+    ("kind", "names"),
+    [
+        ("models", {"resnet", "vit", "t2t", "cvt"}),
+        ("terms", {"ce", "drloc", "me"}),
+        ("datasets", {"cifar10", "cifar100", "digits"}),
+    ],
+)
+def test_the_file_name_is_the_name(kind, names):
+    assert names <= set(leaves.known(kind))
+    assert "__init__" not in leaves.known(kind)
+    for name in names:
+        leaf = leaves.find(kind, name)
+        assert leaf.path.name == f"{name}.py"
+        assert (leaf.module, leaf.attribute) == (f"vitbench.{kind}.{name}", "build")
+        assert "build" in leaf.path.read_text()
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "message"),
+    [
+        ("models", "vitt", "a.toml:3: unknown model 'vitt'; did you mean vit"),
+        ("terms", "drlock", "a.toml:3: unknown term 'drlock'; did you mean drloc?"),
+        ("datasets", "cifar1000", "a.toml:3: unknown data set 'cifar1000'; did you mean cifar100 or cifar10?"),
+        ("datasets", "CIFAR10", "a.toml:3: unknown data set 'CIFAR10'; did you mean cifar10"),
+        ("terms", "__init__", "a.toml:3: unknown term '__init__'; "),
+        ("terms", "../terms/ce", "a.toml:3: "),
+        ("terms", "", "a.toml:3: unknown term ''"),
+    ],
+)
+def test_an_unknown_name_leads_to_the_nearest(kind, name, message):
+    with pytest.raises(UserError) as refused:
+        leaves.find(kind, name, where="a.toml:3")
+    assert str(refused.value).startswith(message)
+    assert str(refused.value).isprintable()
+
+
+def test_a_name_that_was_missing_is_found_once_it_is_there(package):
+    name = package("losses.py", "x = 1\n")
+    with pytest.raises(UserError):
+        leaves.find("terms", f"{name}.losses.mine")
+    package("losses.py", "def mine(shape): ...\n")
+    assert leaves.find("terms", f"{name}.losses.mine").attribute == "mine"
+
+
+@pytest.mark.parametrize("header", [RAISES, PRINTS, "import module_that_is_not_installed\n"])
+@pytest.mark.parametrize("file", ["losses.py", "deep/losses.py", "losses/__init__.py"])
+def test_finding_imports_nothing(package, header, file, capsys):
+    name = package(file, header + "VERSION = 3\ndef mine(shape, *, margin=1.0): ...\n")
+    before = set(sys.modules)
+    dotted = ".".join([name, *file.removesuffix("/__init__.py").removesuffix(".py").split("/")])
+    leaf = leaves.find("terms", f"{dotted}.mine")
+    leaves.check_objective(parse(f"ce + 0.1*{dotted}.mine(margin=2.0)"))
+    assert leaf.version == "3"
+    assert set(sys.modules) == before
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("at", ["nothing.py", "deeper/nothing.py"])
+def test_not_even_the_package_around_it_is_imported(package, at):
+    package("__init__.py", RAISES)
+    package("deeper/__init__.py", RAISES)
+    name = package(at, "def build(shape): ...\n")
+    assert leaves.find("terms", f"{name}.{at.removesuffix('.py').replace('/', '.')}").attribute == "build"
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "reference", "attribute"),
+    [
+        ("mine.py", "def build(shape): ...", "mine", "build"),
+        ("losses.py", "def mine(shape): ...", "losses.mine", "mine"),
+        ("losses.py", "class Mine:\n  def __init__(self, shape): ...", "losses.Mine", "Mine"),
+        ("__init__.py", "def mine(shape): ...", "mine", "mine"),
+        ("sub/__init__.py", "def build(shape): ...", "sub", "build"),
+        ("namespace/losses.py", "def mine(shape): ...", "namespace.losses.mine", "mine"),
+    ],
+)
+def test_a_dotted_name_is_a_module_with_build_or_something_in_a_module(package, file, text, reference, attribute):
+    name = package(file, text)
+    leaf = leaves.find("terms", f"{name}.{reference}")
+    assert leaf.attribute == attribute
+    assert callable(leaf.load())
+    assert leaf.load().__name__ == attribute
+
+
+def test_a_file_in_the_current_folder_is_found_and_loaded(tmp_path, monkeypatch):
+    (tmp_path / "lying_about.py").write_text("def mine(shape): return 42\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if path])
+    leaf = leaves.find("terms", "lying_about.mine")
+    assert leaf.load()(None) == 42
+    del sys.modules["lying_about"]
+
+
+@pytest.mark.parametrize(
+    ("text", "reference", "message"),
+    [
+        ("", "losses", "defines no function or class 'build'; define it there"),
+        ("mine = 3\n", "losses.mine", "defines no function or class 'mine'; define it there"),
+        ("def mine(): ...\n", "losses.nine", "defines no function or class 'nine'; define it there"),
+        ("def mine(): ...\n", "losses.mine.deeper", "defines no function or class 'mine.deeper'; define it there"),
+        ("x = 1\ndef mine(:\n", "losses.mine", "losses.py:2: cannot be read as Python: "),
+        (b"x = '\xff'\n", "losses.mine", "losses.py:1: cannot be read as Python: "),
+        (b"x = 1\0\n", "losses.mine", "cannot be read as Python: "),
+        ("", "nowhere.mine", "defines no function or class 'nowhere.mine'; define it there"),
+    ],
+)
+def test_what_is_wrong_with_somebodys_code_is_one_line(package, text, reference, message):
+    name = package("losses.py", text)
+    with pytest.raises(UserError) as refused:
+        leaves.find("terms", f"{name}.{reference}", where="--objective")
+    assert str(refused.value).startswith("--objective: ")
+    assert message in str(refused.value)
+    assert str(refused.value).isprintable()
+
+
+@pytest.mark.parametrize("name", ["nowhere_at_all.mine", "nowhere_at_all.losses.mine", "math.sqrt", "."])
+def test_a_module_without_a_file_is_said_to_be_missing(name):
+    module = name.split(".")[0]
+    with pytest.raises(UserError, match=rf"^--objective: term '{name}': no module '{module}'.* set PYTHONPATH$"):
+        leaves.find("terms", name, where="--objective")
+
+
+def test_remarks_of_python_on_somebodys_code_disturb_nobody(package, recwarn):
+    name = package("losses.py", "PATTERN = '\\d'\ndef mine(shape): return 1 is 1\n")
+    leaves.find("terms", f"{name}.losses.mine")
+    assert not recwarn.list
+
+
+def leaf_of(package, text, reference="losses", kind="terms"):
+    return leaves.find(kind, f"{package('losses.py', text)}.{reference}")
+
+
+BUILD = "def build(shape): ...\n"
+
+
+def test_a_file_says_its_version(package):
+    assert leaf_of(package, f"VERSION = 12\n{BUILD}").version == "12"
+
+
+def test_without_a_version_it_is_the_digest_of_the_text(package):
+    leaf = leaf_of(package, BUILD)
+    assert leaf.version == "sha256:" + hashlib.sha256(BUILD.encode()).hexdigest()[:16]
+
+
+def test_constants_are_the_literals_in_capitals(package):
+    text = "A = 1\nB: dict[str, int] = {'x': 2}\nlower = 3\nC = len('x')\nD = {[]: 1}\nE: int\nA, F = 1, 2\nG = -1.5\n"
+    assert leaf_of(package, text + BUILD).constants == {"A": 1, "B": {"x": 2}, "G": -1.5}
+
+
+def test_a_constant_that_is_needed_and_not_there_is_one_line(package):
+    leaf = leaf_of(package, f"CLASSES = 10\n{BUILD}", kind="datasets")
+    assert leaf.constant("CLASSES") == 10
+    with pytest.raises(UserError, match=r"losses.py: the data set '.*losses' needs a line `DIGEST = …`"):
+        leaf.constant("DIGEST")
+
+
+@pytest.mark.parametrize(
+    ("text", "reference"),
+    [
+        ("def build(shape, *, margin=1.0, pairs=32): ...\n", "losses"),
+        ("def mine(shape, margin=1.0, pairs=32): ...\n", "losses.mine"),
+        ("class Mine:\n  def __init__(self, shape, margin=1.0, *, pairs=32): ...\n", "losses.Mine"),
+    ],
+)
+def test_only_arguments_that_it_takes_can_be_given(package, text, reference):
+    leaf = leaf_of(package, text, reference)
+    leaf.check_arguments({"margin", "pairs"})
+    with pytest.raises(
+        UserError, match=r"^a.toml:3: unknown argument of .* 'pears'; did you mean pairs\? known: margin"
+    ):
+        leaf.check_arguments({"pears"}, where="a.toml:3")
+
+
+@pytest.mark.parametrize("argument", ["shape", "self", "generator"])
+def test_what_a_run_hands_in_cannot_be_given(package, argument):
+    leaf = leaf_of(
+        package, "class Mine:\n  def __init__(self, shape, *, generator=None, pairs=32): ...\n", "losses.Mine"
+    )
+    with pytest.raises(UserError, match=f"unknown argument of .* '{argument}'"):
+        leaf.check_arguments({argument})
+
+
+@pytest.mark.parametrize(
+    ("text", "reference"),
+    [
+        ("def build(shape, **options): ...\n", "losses"),
+        ("class Mine(dict):\n  pass\n", "losses.Mine"),
+    ],
+)
+def test_where_nobody_can_know_the_arguments_any_will_do(package, text, reference):
+    leaf_of(package, text, reference).check_arguments({"whatever"})
+
+
+def test_a_model_is_one_of_its_variants():
+    assert leaves.check_model("vit/tiny").name == "vit"
+
+
+@pytest.mark.parametrize(
+    ("reference", "message"),
+    [
+        ("vit/tinny", "unknown variant of vit 'tinny'; did you mean tiny?"),
+        ("vit/nonsense", "unknown variant of vit 'nonsense'; known: floros2024, tiny"),
+        ("vit", "unknown variant of vit ''; known: floros2024, tiny"),
+        ("vot/tiny", "unknown model 'vot'; did you mean vit"),
+    ],
+)
+def test_a_variant_that_a_model_does_not_have_is_named(reference, message):
+    with pytest.raises(UserError) as refused:
+        leaves.check_model(reference, where="--model")
+    assert str(refused.value).startswith(f"--model: {message}")
+
+
+def test_somebodys_model_needs_no_variants(package):
+    name = package("nets.py", "def mine(*, classes, image_size): ...\n")
+    assert leaves.check_model(f"{name}.nets.mine").attribute == "mine"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("ce + 0.1*drlok", "unknown term 'drlok'; did you mean drloc"),
+        ("ce + 0.1*me(ration=0.85)", "unknown argument of me 'ration'; did you mean ratio"),
+        ("ce(smoothing=0.1)", "unknown argument of ce 'smoothing'; known: none"),
+    ],
+)
+def test_an_objective_of_unknown_parts_is_refused(text, message):
+    with pytest.raises(UserError) as refused:
+        leaves.check_objective(parse(text), where="a.toml:3")
+    assert str(refused.value).startswith(f"a.toml:3: {message}")
+
+
+def test_an_objective_of_known_parts_passes():
+    leaves.check_objective(parse("ce + 0.1*drloc(pairs=8) + 0.1*me(ratio=0.85)"))
+
+
+def test_an_operation_is_a_function_of_augment_that_draws():
+    leaf = leaves.find_operation("crop")
+    leaf.check_arguments({"padding"})
+    with pytest.raises(UserError, match=r"^f:1: unknown argument of crop 'pading'; did you mean padding\?"):
+        leaf.check_arguments({"pading"}, where="f:1")
+
+
+@pytest.mark.parametrize("name", ["crob", "compose", "to_float", "torch", ""])
+def test_what_is_no_operation_is_refused(name):
+    with pytest.raises(UserError, match=rf"^f:1: unknown augmentation '{name}'.*known: crop, flip"):
+        leaves.find_operation(name, where="f:1")
+
+
+COLLECTION = """
+import sys
+from vitbench import (baselines, case, compare, conclusions, errors, identity, leaves, machine, metrics, objective,
+    papers, progress, recipes, records, sections, selection)
+from vitbench.report import pages, results, tables, terminal
+found = papers.load_all()
+for budget in case.Budget:
+    cases = selection.Selection(budget=budget).cases(found)
+    for one in cases:
+        identity.of_run(one, budget=budget)
+    for one in selection.sizes(found, cases):
+        identity.of_size(one)
+print(len(cases), sorted({"torch", "torchvision", "timm", "pandas", "fvcore", "numpy", "scipy"} & sys.modules.keys()))
+"""
+
+
+def test_everything_up_to_a_run_is_done_without_torch():
+    import subprocess
+
+    done = subprocess.run([sys.executable, "-c", COLLECTION], capture_output=True, text=True, check=False, timeout=60)
+    assert done.stderr == ""
+    assert done.stdout == "212 []\n"

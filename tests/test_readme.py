@@ -1,0 +1,71 @@
+"""What the README shows works: the new loss, the new model, the options, the paths."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+def test_the_new_loss_of_the_readme_gets_its_row(suite, pytester, monkeypatch):
+    name = re.search(r"say `(mypkg/[\w/]+\.py)`", README)[1]
+    code = re.search(r"```python\n(.*?)```", README, re.S)[1]
+    path = pytester.path / name
+    path.parent.mkdir(parents=True)
+    path.write_text(code)
+    few_epochs(pytester)
+    command = re.search(r"pytest benchmarks (-k \"4.1/vit.*)", README)[1]
+    selection, objective = re.findall(r'"([^"]+)"', command)
+    result = suite("-k", f"test_accuracy and {selection}", "--objective", objective, subprocess=True)
+    result.assert_outcomes(passed=2)
+    report = (pytester.path / ".vitbench/report/floros2024.md").read_text()
+    assert re.search(r"^\| ViT +\| ce \+ 0\.1\\?\*mypkg\.losses\.spread +\| \d", report, re.M)
+
+
+def test_the_new_model_of_the_readme_gets_its_row(suite, pytester):
+    few_epochs(pytester)
+    command = re.search(r"pytest benchmarks (-k \"4.1/timm.*)", README)[1]
+    selection = re.search(r'"([^"]+)"', command)[1]
+    result = suite("-k", f"test_accuracy and {selection} and /ce/", "--model", command.split()[-1], subprocess=True)
+    result.assert_outcomes(passed=1)
+    report = (pytester.path / ".vitbench/report/floros2024.md").read_text()
+    assert re.search(r"^\| timm/resnet18 +\| ce +\| \d", report, re.M)
+
+
+@pytest.mark.parametrize("option", sorted(set(re.findall(r"`(--[a-z-]+)", README)) - {"--lf"}))
+def test_every_option_of_the_readme_exists(pytester, option):
+    known = pytester.runpytest_inprocess("-p", "vitbench.plugin", "--help").stdout.str()
+    assert option in known or option in ("--pyargs",)
+
+
+@pytest.mark.parametrize("link", sorted(set(re.findall(r"\]\(([^)#:]+)\)", README))))
+def test_every_link_of_the_readme_leads_somewhere(link):
+    assert (ROOT / link).exists()
+
+
+@pytest.mark.parametrize("selection", re.findall(r'^pytest benchmarks -k "?([^"\n#]+?)"? ', README, re.M))
+def test_every_selection_of_the_readme_selects_something(suite, selection):
+    arguments = {"4.5": ["--all-rows"], "4.1/timm": ["--model", "timm/resnet18"]}.get(selection, [])
+    result = suite("--collect-only", "-q", "-k", selection, *arguments)
+    assert result.ret == 0
+
+
+def few_epochs(pytester):
+    pytester.makeconftest(
+        """
+        from dataclasses import replace
+        from vitbench import papers
+
+        def shortened(load=papers.load_all):
+            for paper in load():
+                tables = tuple(replace(table, cases=tuple(map(case, table.cases))) for table in paper.tables)
+                yield replace(paper, tables=tables, floors={})
+
+        def case(one):
+            return replace(one, recipe=replace(one.recipe, quick=tuple(replace(p, epochs=3) for p in one.recipe.quick)))
+
+        papers.load_all = lambda: list(shortened())
+        """
+    )

@@ -1,0 +1,109 @@
+"""Recipes are read strictly: every value that cannot be is named by file and line."""
+
+import pytest
+
+from vitbench import recipes, sections
+from vitbench.case import Budget
+from vitbench.errors import UserError
+from vitbench.objective import Call
+
+TEXT = """\
+[recipes.scratch]
+protocol  = "code"
+selection = "best"
+
+[[recipes.scratch.phases]]
+epochs       = 100
+batch_size   = 128
+optimizer    = { name = "adamw", lr = 1e-3, weight_decay = 0.05, betas = [0.9, 0.95] }
+schedule     = { name = "cosine", warmup_epochs = 10, min_lr = 1e-6 }
+augmentation = ["crop(padding=4)", "flip"]
+clip_grad    = 1
+
+[[recipes.scratch.phases]]
+epochs       = 5
+batch_size   = 32
+optimizer    = { name = "sgd", lr = 1 }
+schedule     = { name = "constant" }
+
+[[recipes.scratch.quick]]
+epochs       = 3
+batch_size   = 16
+optimizer    = { name = "adam", lr = 0.1 }
+schedule     = { name = "constant" }
+augmentation = []
+"""
+
+
+def read(tmp_path, text=TEXT):
+    path = tmp_path / "a.toml"
+    path.write_text(text)
+    return recipes.read("scratch", sections.read(path).section("recipes").section("scratch"))
+
+
+def test_a_recipe_is_what_its_section_says(tmp_path):
+    recipe = read(tmp_path)
+    assert (recipe.name, recipe.protocol, recipe.selection) == ("scratch", "code", "best")
+    first, second = recipe.phases
+    assert (first.epochs, first.batch_size, first.clip_grad) == (100, 128, 1.0)
+    assert first.optimizer == {"name": "adamw", "lr": 1e-3, "weight_decay": 0.05, "betas": [0.9, 0.95]}
+    assert first.schedule == {"name": "cosine", "warmup_epochs": 10, "min_lr": 1e-6}
+    assert first.augmentation == (Call(name="crop", arguments={"padding": 4}), Call(name="flip"))
+    assert (second.epochs, second.augmentation, second.clip_grad) == (5, (), None)
+
+
+def test_a_recipe_without_a_quick_form_has_none(tmp_path):
+    assert read(tmp_path, TEXT.partition("[[recipes.scratch.quick]]")[0]).at(Budget.QUICK) == ()
+
+
+MISTAKES = [
+    ('"code"', '"cod"', 2, "unknown protocol 'cod'; did you mean code?"),
+    ('"best"', '"first"', 3, "unknown selection 'first'; known: best, last"),
+    ('selection = "best"', "", 1, "the key 'selection' is missing"),
+    ('selection = "best"', 'selection = "best"\nepocs = 3', 4, "unknown key 'epocs'"),
+    ("clip_grad    =", "clip_gard =", 11, "unknown key 'clip_gard'; did you mean clip_grad"),
+    ("epochs       = 100", "epochs = 0", 6, "epochs: expected more than 0, got 0"),
+    ("epochs       = 100", "epochs = 1.5", 6, "epochs: expected a whole number, got 1.5"),
+    ("epochs       = 100", 'epochs = "many"', 6, "epochs: expected a whole number, got 'many'"),
+    ("epochs       = 100", "epochs = true", 6, "epochs: expected a whole number, got True"),
+    ("epochs       = 100", "", 5, "the key 'epochs' is missing"),
+    ("epochs       = 5", "epochs = -5", 14, "epochs: expected more than 0, got -5"),
+    ("epochs       = 3", "", 19, "the key 'epochs' is missing"),
+    ("batch_size   = 32", "batch_size = 0", 15, "batch_size: expected more than 0, got 0"),
+    ("clip_grad    = 1", "clip_grad = -1", 11, "clip_grad: expected more than 0, got -1"),
+    ("lr = 1e-3", "lr = 0", 8, "lr: expected more than 0, got 0"),
+    ("lr = 1e-3", "lr = nan", 8, "lr: expected a number, got nan"),
+    ("lr = 1e-3, ", "", 8, "the key 'lr' is missing"),
+    ("lr = 1 }", "lr = 'fast' }", 16, "lr: expected a number, got 'fast'"),
+    ("lr = 0.1", "lr = -0.1", 22, "lr: expected more than 0, got -0.1"),
+    ('name = "sgd"', "name = 3", 16, "name: expected a string, got 3"),
+    ("weight_decay = 0.05", "weight_decay = 'some'", 8, "weight_decay: expected a number, got 'some'"),
+    ('"cosine"', '"cosin"', 9, "unknown name 'cosin'; did you mean cosine?"),
+    ("warmup_epochs = 10", "warmup = 10", 9, "unknown key 'warmup'; did you mean warmup_lr"),
+    ("warmup_epochs = 10", "warmup_epochs = '10'", 9, "warmup_epochs: expected a number, got '10'"),
+    ("min_lr = 1e-6", "min_lr = inf", 9, "min_lr: expected a number, got inf"),
+    ('schedule     = { name = "cosine"', 'schedule     = "cosine" #', 9, "schedule: expected a table, got 'cosine'"),
+    ('"crop(padding=4)"', '"crob"', 10, "unknown augmentation 'crob'; did you mean crop?"),
+    ('"crop(padding=4)"', '\n"crop",\n"flipp"', 12, "unknown augmentation 'flipp'; did you mean flip?"),
+    ('"crop(padding=4)"', '"crop(pad=4)"', 10, "unknown argument of crop 'pad'; did you mean padding"),
+    ('"crop(padding=4)"', '"crop(4)"', 10, "cannot read 'crop(4)'"),
+    ('"crop(padding=4)"', "3", 10, "cannot read '3'"),
+    ('["crop(padding=4)", "flip"]', '"flip"', 10, "augmentation: expected a list, got 'flip'"),
+    ("phases", "phase", 5, "unknown key 'phase'; did you mean phases?"),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "line", "message"), MISTAKES)
+def test_a_mistake_in_a_recipe_is_named_by_its_line(tmp_path, old, new, line, message):
+    with pytest.raises(UserError) as refused:
+        read(tmp_path, TEXT.replace(old, new))
+    text = str(refused.value)
+    assert text.startswith(f"{tmp_path / 'a.toml'}:{line}")
+    assert message in text
+    assert text.isprintable()
+
+
+def test_a_recipe_without_a_phase_is_none(tmp_path):
+    text = TEXT.replace("phases", "quick")
+    with pytest.raises(UserError, match=r"a.toml:1 \[recipes.scratch\]: a recipe has at least one phase; add \[\["):
+        read(tmp_path, text)

@@ -1,0 +1,488 @@
+"""From an identity to a record: trained once, resumed to the bit after a kill, never half-written."""
+
+import json
+import math
+import os
+import pickle
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_model
+
+import vitbench
+from vitbench import build, checkpoints, machine, run
+from vitbench.case import Budget, Phase
+from vitbench.errors import DataAbsent, NonFinite, OutOfMemory, UserError
+from vitbench.identity import Identity
+from vitbench.measure import accuracy, attack
+from vitbench.objective import parse
+from vitbench.records import Store
+from vitbench.run import Setting, execute
+
+EPOCHS, BATCH, TRAIN, TEST = 4, 16, 80, 50
+STEPS = TRAIN // BATCH
+
+# Other people's code, as it is found by a dotted name.
+FEW_DIGITS = f"""
+from vitbench.contracts import Images, Split
+from vitbench.datasets import digits
+
+VERSION, CLASSES, IMAGE_SIZE, DIGEST = 1, 10, 32, "few"
+
+def build(root, *, image_size=32, download=False):
+    whole = digits.build(root, image_size=image_size)
+    train = Images(images=whole.train.images[:{TRAIN}], labels=whole.train.labels[:{TRAIN}])
+    test = Images(images=whole.test.images[:{TEST}], labels=whole.test.labels[:{TEST}])
+    return Split(train=train, test=test, classes=whole.classes)
+"""
+LOST_TERM = """
+from torch import nn
+
+VERSION = 1
+
+class Lost(nn.Module):
+    steps = 0
+
+    def forward(self, step):
+        self.steps += 1
+        return step.out.logits.mean() * (float("nan") if self.steps == 7 else 1.0)
+
+def build(shape):
+    return Lost()
+"""
+# A process of its own: executes the run in `identity`; on_step is what it does at each step.
+PROCESS = """
+import os, pickle, signal, sys, time
+from pathlib import Path
+from vitbench import checkpoints, run
+from vitbench.records import Store
+
+checkpoints.CHECKPOINT_SECONDS = 0.0
+folder = Path(sys.argv[1])
+steps = []
+
+def die(what, done, of, loss):
+    if done == 12:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+def wait(what, done, of, loss):
+    steps.append(done)
+    (folder / "started").touch()
+    while not (folder / "go").exists():
+        time.sleep(0.01)
+
+setting = run.Setting(store=Store(folder / "runs"), tell=globals()[sys.argv[2]])
+run.execute(pickle.loads((folder / "identity").read_bytes()), setting)
+print(len(steps))
+"""
+
+
+@pytest.fixture(scope="module")
+def foreign(tmp_path_factory):
+    """A folder with a data set and a term of somebody else's, on Python's path."""
+    folder = tmp_path_factory.mktemp("foreign")
+    (folder / "fewdigits.py").write_text(FEW_DIGITS, encoding="utf-8")
+    (folder / "lostterm.py").write_text(LOST_TERM, encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(folder)
+        yield folder
+
+
+@pytest.fixture
+def identity(foreign):
+    return identity_of("ce + 0.1*drloc(hidden=16)")
+
+
+def identity_of(objective="ce", **changes):
+    phase = Phase(
+        epochs=EPOCHS, batch_size=BATCH, optimizer={"name": "adamw", "lr": 2e-3}, schedule={"name": "constant"}
+    )
+    plain = Identity(
+        model="vit/tiny",
+        objective=parse(objective),
+        dataset="fewdigits.build",
+        data="few",
+        classes=10,
+        image_size=32,
+        budget=Budget.QUICK,
+        versions={},
+        phases=(phase,),
+    )
+    return replace(plain, **changes)
+
+
+@pytest.fixture
+def setting(tmp_path):
+    """A setting whose `steps` says which steps were trained."""
+    return counting(tmp_path / "runs")
+
+
+def counting(root):
+    steps = []
+    made = Setting(store=Store(root), tell=lambda what, done, of, loss: steps.append(done))
+    object.__setattr__(made, "steps", steps)
+    return made
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(foreign, tmp_path_factory):
+    """The run that the others are held against: its record and its folder."""
+    one, made = identity_of("ce + 0.1*drloc(hidden=16)"), counting(tmp_path_factory.mktemp("whole"))
+    return execute(one, made), made.store.folder(one)
+
+
+@pytest.fixture(scope="module")
+def learned(foreign, tmp_path_factory):
+    """The record of a run that learns, so that an attack finds something to take away."""
+    longer = replace(identity_of().phases[0], epochs=20)
+    one = identity_of(model="cvt/tiny", phases=(longer,))
+    return execute(one, counting(tmp_path_factory.mktemp("learned")))
+
+
+def names(setting, identity):
+    return sorted(path.name for path in setting.store.folder(identity).iterdir())
+
+
+def without_seconds(record):
+    measurements = {name: value for name, value in record.measurements.items() if name != "train_seconds"}
+    curves = [{k: v for k, v in curve.items() if k != "seconds"} for curve in record.details["curves"]]
+    return measurements, curves, record.details["correct"]
+
+
+def weights(folder):
+    return (folder / "weights.safetensors").read_bytes()
+
+
+# Trained once
+
+
+def test_a_finished_run_is_read_and_not_trained_again(identity, setting):
+    first = execute(identity, setting)
+    path = setting.store.folder(identity) / "record.json"
+    before = path.read_bytes(), path.stat().st_mtime_ns
+    trained = list(setting.steps)
+    assert execute(identity, setting) == first
+    assert trained == setting.steps == list(range(1, EPOCHS * STEPS + 1))
+    assert (path.read_bytes(), path.stat().st_mtime_ns) == before
+
+
+def test_fresh_trains_again_to_the_same_result(identity, setting, uninterrupted):
+    execute(identity, setting)
+    stamp = (setting.store.folder(identity) / "record.json").stat().st_mtime_ns
+    again = execute(identity, setting, fresh=True)
+    assert len(setting.steps) == 2 * EPOCHS * STEPS
+    assert (setting.store.folder(identity) / "record.json").stat().st_mtime_ns > stamp
+    assert without_seconds(again) == without_seconds(uninterrupted[0])
+
+
+def test_fresh_does_not_go_on_from_what_an_earlier_training_left(identity, setting, monkeypatch):
+    monkeypatch.setattr(checkpoints, "CHECKPOINT_SECONDS", 0.0)
+    with pytest.raises(KeyboardInterrupt):
+        execute(identity, replace(setting, tell=interrupt_at(12)))
+    execute(identity, setting, fresh=True)
+    assert setting.steps == list(range(1, EPOCHS * STEPS + 1))
+
+
+def interrupt_at(step):
+    def tell(what, done, of, loss):
+        if done == step:
+            raise KeyboardInterrupt
+
+    return tell
+
+
+def test_two_seeds_are_two_runs(identity, setting):
+    records = [execute(replace(identity, seed=seed), setting) for seed in (0, 1)]
+    assert len(setting.steps) == 2 * EPOCHS * STEPS
+    assert without_seconds(records[0]) != without_seconds(records[1])
+
+
+# Killed, and two at once
+
+
+def start(folder, identity, foreign, what):
+    (folder / "identity").write_bytes(pickle.dumps(identity))
+    path = os.pathsep.join([str(Path(vitbench.__path__[0]).parent), str(foreign)])
+    return subprocess.Popen(
+        [sys.executable, "-c", PROCESS, str(folder), what],
+        env=os.environ | {"PYTHONPATH": path},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_a_run_killed_in_the_middle_of_an_epoch_ends_with_the_bits_of_an_uninterrupted_one(
+    identity, tmp_path, foreign, uninterrupted
+):
+    killed = start(tmp_path, identity, foreign, "die")
+    killed.communicate(timeout=120)
+    assert killed.returncode == -9
+    setting = counting(tmp_path / "runs")
+    assert names(setting, identity) == ["checkpoint.pt", "lock"]
+    record = execute(identity, setting)
+    assert setting.steps == list(range(2 * STEPS + 1, EPOCHS * STEPS + 1))  # two epochs were not trained again
+    whole, folder = uninterrupted
+    assert without_seconds(record) == without_seconds(whole)
+    assert weights(setting.store.folder(identity)) == weights(folder)
+    assert names(setting, identity) == ["lock", "record.json", "weights.safetensors"]
+
+
+def test_of_two_processes_that_want_a_run_one_trains_and_the_other_reads(identity, tmp_path, foreign, uninterrupted):
+    other = start(tmp_path, identity, foreign, "wait")
+    setting = counting(tmp_path / "runs")
+    limit = time.monotonic() + 120
+    while not (tmp_path / "started").exists():
+        assert other.poll() is None, "the other process ended before it trained"
+        assert time.monotonic() < limit
+        time.sleep(0.01)
+    assert setting.store.is_busy(identity)
+    go = threading.Timer(0.3, (tmp_path / "go").touch)
+    go.start()
+    record = execute(identity, setting)
+    output, _ = other.communicate(timeout=120)
+    go.join()
+    assert int(output) == EPOCHS * STEPS
+    assert not setting.steps
+    assert without_seconds(record) == without_seconds(uninterrupted[0])
+
+
+def test_a_checkpoint_that_cannot_be_trusted_is_named_and_the_training_starts_anew(identity, setting, uninterrupted):
+    folder = setting.store.folder(identity)
+    folder.mkdir(parents=True)
+    (folder / "checkpoint.pt").write_bytes(b"torn")
+    record = execute(identity, setting)
+    assert len(setting.steps) == EPOCHS * STEPS
+    assert without_seconds(record) == without_seconds(uninterrupted[0])
+    assert any(name.startswith("checkpoint.pt.set-aside-") for name in names(setting, identity))
+    assert "checkpoint.pt" in setting.store.problems[0]
+
+
+# What cannot be done leaves no record
+
+
+def test_absent_data_is_said_before_anything_is_written(identity, setting, tmp_path):
+    absent = replace(identity, dataset="cifar10", data="")
+    with pytest.raises(DataAbsent, match="cifar10"):
+        execute(absent, replace(setting, data=tmp_path / "nowhere"))
+    assert names(setting, absent) == ["lock"]
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_a_lost_training_keeps_its_weights_and_leaves_no_record(identity, setting):
+    lost = replace(identity, objective=parse("ce + lostterm.build"))
+    with pytest.raises(NonFinite, match=r"epoch 2, step 2 .*failed\.pt"):
+        execute(lost, setting)
+    assert names(setting, lost) == ["failed.pt", "lock"]
+    kept = torch.load(setting.store.folder(lost) / "failed.pt", weights_only=True)
+    build.model_of(lost).load_state_dict(kept["model"])
+    assert len(setting.steps) == STEPS + 1  # and no step more
+
+
+def test_memory_that_does_not_suffice_names_the_batch_and_leaves_no_record(identity, setting, monkeypatch):
+    def exhaust(*arguments, **options):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 MiB")
+
+    monkeypatch.setattr(run, "train", exhaust)
+    with pytest.raises(OutOfMemory, match=rf"vit/tiny under ce \+ 0\.1\*drloc.*batch of {BATCH}"):
+        execute(identity, setting)
+    assert names(setting, identity) == ["lock"]
+    monkeypatch.undo()
+    assert execute(identity, setting).measurements["accuracy"] >= 0
+
+
+def test_a_precision_that_nothing_has_is_a_users_mistake(identity, setting):
+    with pytest.raises(UserError, match="fp8"):
+        execute(replace(identity, precision="fp8"), setting)
+    assert names(setting, replace(identity, precision="fp8")) == ["lock"]
+
+
+# Threads
+
+
+@pytest.mark.parametrize("objective", ["ce", "ce + lostterm.build"], ids=["done", "lost"])
+def test_a_run_has_its_own_number_of_threads_and_gives_the_callers_back(foreign, setting, monkeypatch, objective):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    before, during = torch.get_num_threads(), set()
+    torch.set_num_threads(3)
+    try:
+        watched = replace(setting, tell=lambda *told: during.add(torch.get_num_threads()))
+        if objective == "ce":
+            assert execute(identity_of(objective), watched).provenance["threads"] == 1
+        else:
+            with pytest.raises(NonFinite):
+                execute(identity_of(objective), watched)
+        assert during == {1}
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+
+
+# What a record holds
+
+
+def test_a_record_says_how_it_was_made(uninterrupted):
+    provenance = uninterrupted[0].provenance
+    assert provenance.keys() == {
+        *("date", "seconds", "device", "threads", "precision", "engine", "commit", "command", "versions")
+    }
+    assert provenance["device"] == machine.device_name("cpu")
+    assert torch.__version__.startswith(provenance["versions"]["torch"])
+    assert (provenance["precision"], provenance["engine"]) == ("fp32", "eager")
+    assert provenance["seconds"] > 0
+
+
+def test_the_bits_of_a_record_are_its_accuracies(learned):
+    clean, attacked = (accuracy.unpack(learned.details["correct"][name]) for name in ("clean", "attacked"))
+    assert len(clean) == len(attacked) == learned.details["test_images"] == TEST
+    measured = learned.measurements
+    assert measured["accuracy"] == pytest.approx(100 * clean.double().mean().item())
+    assert measured["adversarial_accuracy"] == pytest.approx(100 * attacked.double().mean().item())
+    assert measured["fgsm_drop"] == pytest.approx(measured["accuracy"] - measured["adversarial_accuracy"])
+    assert measured["fgsm_drop"] > 0
+
+
+def test_a_record_has_a_curve_an_epoch_and_the_best_of_them(uninterrupted):
+    record, _ = uninterrupted
+    curves = record.details["curves"]
+    accuracies = [curve["accuracy"] for curve in curves]
+    assert [curve["epoch"] for curve in curves] == list(range(1, EPOCHS + 1))
+    assert record.measurements["accuracy"] == accuracies[-1]
+    assert record.measurements["best_accuracy"] == max(accuracies) >= accuracies[-1]
+    assert accuracies[int(record.measurements["epoch_of_best"]) - 1] == max(accuracies)
+    assert record.measurements["loss"] == curves[-1]["loss"]
+    assert curves[0]["terms"].keys() == {"ce", "drloc"}
+    assert record.details["train_images"] == TRAIN
+
+
+def test_the_weights_of_a_record_give_its_bits(uninterrupted, foreign):
+    record, folder = uninterrupted
+    one = identity_of()
+    model = build.model_of(replace(one, seed=1))
+    load_model(model, str(folder / "weights.safetensors"))
+    test = run.load_data(one, Setting(store=Store(folder))).test
+    bits = accuracy.correct(accuracy.predict(model, test), test.labels)
+    assert accuracy.pack(bits) == record.details["correct"]["clean"]
+
+
+def test_the_file_of_a_record_is_the_record(uninterrupted):
+    record, folder = uninterrupted
+    content = json.loads((folder / "record.json").read_text(encoding="utf-8"))
+    assert content["measurements"] == record.measurements
+    assert content["key"] == record.key
+
+
+def test_training_learns(learned):
+    # Guessing one of ten classes 50 times is below 30 % with p > 0.9999.
+    assert learned.measurements["accuracy"] > 30
+
+
+def test_an_attack_that_failed_its_own_checks_is_invalid_and_no_number(foreign, setting, monkeypatch):
+    def blind(model, data, *, generator):
+        bits = torch.ones(len(data), dtype=torch.bool)
+        return attack.Attack(eps=1 / 255, clean=bits, attacked=bits, reason="the gradient is zero")
+
+    monkeypatch.setattr(attack, "fgsm", blind)
+    record = execute(identity_of(), setting)
+    assert not {"adversarial_accuracy", "fgsm_drop"} & record.measurements.keys()
+    assert record.invalid == dict.fromkeys(("adversarial_accuracy", "fgsm_drop"), "the gradient is zero")
+    assert record.measurements["accuracy"] == 100
+
+
+def test_precision_is_part_of_a_run(foreign, setting):
+    narrow, wide = (execute(identity_of(precision=one), setting) for one in ("bf16", "fp32"))
+    assert narrow.provenance["precision"] == "bf16"
+    assert narrow.measurements["loss"] != wide.measurements["loss"]
+    assert narrow.measurements["loss"] == pytest.approx(wide.measurements["loss"], rel=0.1)
+
+
+# Sizes
+
+
+def size_of(objective):
+    return identity_of(objective, kind="size", dataset="digits", data="", phases=(), budget=Budget.PAPER)
+
+
+def test_sizes_are_counted_with_the_terms_apart(setting):
+    record = execute(size_of("ce + drloc(hidden=16)"), setting)
+    model = build.untrained("vit/tiny", 10, 32)
+    measured = record.measurements
+    assert measured["params"] * 1e6 == pytest.approx(sum(weight.numel() for weight in model.parameters()))
+    # An MLP of two hidden layers of 16 on two embeddings, with biases; it sees 32 pairs.
+    products = 2 * model.network.num_features * 16 + 16 * 16 + 16 * 2
+    assert measured["term_params"] * 1e6 == pytest.approx(products + 16 + 16 + 2)
+    pairs = 32 * products
+    assert measured["training_macs"] == pytest.approx(3 * (measured["macs"] + pairs / 1e9))
+    assert measured["training_macs_ratio"] == pytest.approx(1 + pairs / 1e9 / measured["macs"])
+    assert measured["macs_fvcore"] > measured["macs"]
+    assert measured["macs_layers"] < measured["macs_fvcore"]
+    assert not record.invalid
+    assert not setting.steps
+
+
+def test_without_fvcore_its_column_says_so(setting, monkeypatch):
+    monkeypatch.setitem(sys.modules, "fvcore.nn", None)
+    run._count_model.cache_clear()
+    try:
+        record = execute(size_of("ce"), setting)
+    finally:
+        run._count_model.cache_clear()
+    assert "macs_fvcore" not in record.measurements
+    assert "fvcore" in record.invalid["macs_fvcore"]
+    assert record.measurements["macs"] > 0
+
+
+# Timings
+
+
+def timed(kind, objective="ce"):
+    return identity_of(objective, kind=kind, machine={"device": "some"}, dataset="digits", data="")
+
+
+class Watch:
+    """A stopwatch that calls and then says what it was told to."""
+
+    def __init__(self, *seconds):
+        self.seconds, self.calls = seconds, 0
+
+    def __call__(self, call, setup):
+        for _ in self.seconds:
+            setup()
+            call()
+            self.calls += 1
+        return self.seconds
+
+
+def test_inference_is_images_a_second(setting):
+    watch = Watch(0.5, 0.25, 0.5, 0.25)
+    record = execute(timed("inference"), replace(setting, stopwatch=watch))
+    assert watch.calls == 4
+    assert record.measurements == pytest.approx({"inference": BATCH / 0.375, "noise_floor": 100 * 0.25 / 0.375})
+    assert record.details["batch_size"] == BATCH
+
+
+def test_a_training_step_is_timed_against_plain_cross_entropy(setting, monkeypatch):
+    objectives = []
+    monkeypatch.setattr(
+        run.build,
+        "total_of",
+        lambda one, model, make=build.total_of: objectives.append(one.objective) or make(one, model),
+    )
+    watch = Watch(0.02, 0.02, 0.02)
+    record = execute(timed("training", "ce + drloc(hidden=16)"), replace(setting, stopwatch=watch))
+    assert [one.names for one in objectives] == [("ce", "drloc"), ("ce",)]
+    assert record.measurements["training"] == pytest.approx(BATCH / 0.02)
+    assert record.measurements["step_ms"] == pytest.approx(20)
+    assert record.measurements["noise_floor"] == 0
+    assert math.isfinite(record.measurements["step_ratio"])
+    assert "peak_memory" not in record.measurements  # which torch counts on a GPU only
+
+
+def test_a_timing_without_a_stopwatch_says_where_there_is_one(setting):
+    with pytest.raises(UserError, match="pytest"):
+        execute(timed("inference"), setting)

@@ -1,0 +1,244 @@
+"""Which cases there are: the quick rows, all rows, and rows and columns that a user adds."""
+
+from collections import Counter
+
+import pytest
+from _pytest.mark.expression import Expression
+
+from vitbench import papers
+from vitbench.case import Budget
+from vitbench.errors import UserError
+from vitbench.selection import Selection, is_settled, sizes, sort_key, timings
+
+TEXT = """\
+title = "Mine"
+authors = "Me"
+year = 2026
+[models]
+vit = { printed = "ViT", full = "vit/floros2024", tiny = "vit/tiny" }
+cvt = { printed = "CvT", full = "cvt/floros2024", tiny = "cvt/tiny" }
+[terms]
+me = { ratio = 0.75 }
+[recipes.scratch]
+protocol = "paper"
+selection = "last"
+[[recipes.scratch.phases]]
+epochs = 100
+batch_size = 128
+optimizer = { name = "adam", lr = 1e-4 }
+schedule = { name = "constant" }
+[quick]
+weights = { me = 0.1, drloc = 0.2 }
+[tables."1"]
+title = "One"
+where = "here"
+recipe = "scratch"
+columns = ["cifar10", "cifar100"]
+rows = [
+  ["vit", "ce", 60.0, 30.0],
+  ["vit", "ce + 0.1*me", 61.0, 31.0],
+  ["vit", "ce + 0.2*me", 62.0, 32.0],
+  ["vit", "ce + 0.1*me(ratio=0.85)", 63.0, 33.0],
+  ["vit", "ce + 0.2*drloc + 0.1*me", 64.0, 34.0],
+  ["cvt", "ce", 70.0, "-"],
+  ["cvt", "ce + 0.1*drloc", 71.0, "-"],
+  ["cvt", "ce + 0.1*me(ratio=0.75)", 72.0, "-"],
+]
+[tables."2"]
+title = "Two"
+where = "there"
+recipe = "scratch"
+columns = ["cifar10"]
+rows = [["cvt", "ce", 70.0], ["cvt", "ce + 0.2*drloc", 72.0]]
+"""
+
+
+@pytest.fixture
+def mine(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(TEXT)
+    return papers.load(path)
+
+
+def ids(paper, **options):
+    return [case.id.removeprefix("mine/") for case in Selection(**options).cases([paper])]
+
+
+QUICK = [
+    "1/cvt/ce/digits",
+    "1/cvt/ce+0.1me_ratio0.75/digits",
+    "1/vit/ce/digits",
+    "1/vit/ce+0.1me/digits",
+    "1/vit/ce+0.2drloc+0.1me/digits",
+    "2/cvt/ce/digits",
+    "2/cvt/ce+0.2drloc/digits",
+]
+
+
+def test_quick_has_one_row_per_model_and_set_of_terms_at_the_settled_weights_on_the_digits(mine):
+    assert ids(mine) == QUICK
+
+
+def test_all_rows_are_all_rows(mine):
+    found = ids(mine, all_rows=True)
+    assert len(found) == 10
+    assert set(QUICK) < set(found)
+    assert all(one.endswith("/digits") for one in found)
+
+
+def test_a_data_set_stands_in_for_the_digits(mine):
+    found = ids(mine, datasets=("cifar10", "cifar100"))
+    assert sorted(found) == sorted(one.replace("digits", name) for one in QUICK for name in ("cifar10", "cifar100"))
+
+
+@pytest.mark.parametrize("budget", [Budget.SHORT, Budget.PAPER])
+def test_the_other_budgets_have_the_printed_cells(mine, budget):
+    cases = Selection(budget=budget).cases([mine])
+    assert {case.id for case in cases} == {case.id for case in mine.cases}
+    assert len(cases) == 15
+    assert all(case.claims for case in cases)
+
+
+def test_a_data_set_is_a_further_column_of_them(mine):
+    printed = ids(mine, budget=Budget.PAPER)
+    found = ids(mine, budget=Budget.PAPER, datasets=("digits",))
+    assert set(printed) < set(found)
+    added = set(found) - set(printed)
+    assert added == {one.rpartition("/")[0] + "/digits" for one in printed}
+
+
+def test_an_objective_is_a_further_row_for_every_model_of_every_table(mine):
+    found = ids(mine, objectives=("ce + 0.3*me(ratio=0.5)",))
+    added = sorted(set(found) - set(QUICK))
+    assert added == [f"{table}/ce+0.3me_ratio0.5/digits" for table in ("1/cvt", "1/vit", "2/cvt")]
+
+
+def test_a_model_is_a_further_row_under_every_objective(mine):
+    found = ids(mine, models=("resnet/tiny",))
+    added = sorted(one for one in set(found) - set(QUICK) if one.startswith("1"))
+    objectives = ["ce", "ce+0.1me", "ce+0.1me_ratio0.75", "ce+0.2drloc+0.1me"]
+    assert added == sorted(f"1/resnet.tiny/{one}/digits" for one in objectives)
+
+
+def test_model_and_objective_meet(mine):
+    found = ids(mine, models=("resnet/tiny",), objectives=("ce + 0.3*drloc",))
+    assert {"1/resnet.tiny/ce+0.3drloc/digits", "1/vit/ce+0.3drloc/digits", "1/resnet.tiny/ce/digits"} < set(found)
+
+
+def test_an_added_model_is_the_same_network_in_every_budget(mine):
+    for budget in Budget:
+        cases = Selection(budget=budget, models=("resnet/tiny",)).cases([mine])
+        assert {case.model.at(budget) for case in cases if case.model.name == "resnet/tiny"} == {"resnet/tiny"}
+
+
+def test_an_added_row_that_is_printed_already_keeps_what_is_printed(mine):
+    objectives = ("ce + 0.2*me", "ce")
+    cases = Selection(budget=Budget.PAPER, objectives=objectives).cases([mine])
+    (case,) = (case for case in cases if case.id == "mine/1/vit/ce+0.2me/cifar100")
+    assert case.claim("accuracy").value == 32.0
+
+
+def test_what_is_added_has_nothing_printed(mine):
+    selection = Selection(budget=Budget.PAPER, objectives=("ce + 0.3*me",), datasets=("digits",))
+    printed = {case.id for case in mine.cases}
+    assert not [case for case in selection.cases([mine]) if case.claims and case.id not in printed]
+
+
+SELECTIONS = [
+    {},
+    {"all_rows": True},
+    {"budget": Budget.PAPER},
+    {
+        "models": ("resnet/tiny", "vit/tiny"),
+        "objectives": ("ce + 0.3*me", "0.5*ce", "ce + 0.1*me"),
+        "datasets": ("digits",),
+    },
+]
+
+
+@pytest.mark.parametrize("options", SELECTIONS)
+def test_ids_are_unique_and_sorted_and_selectable(mine, options):
+    cases = Selection(**options).cases([mine])
+    assert max(Counter(case.id for case in cases).values()) == 1
+    assert cases == sorted(cases, key=sort_key)
+    for case in cases:
+        Expression.compile(case.id)
+
+
+@pytest.mark.parametrize("options", [*SELECTIONS, {"objectives": ("0.5*alpha",)}])
+def test_plain_cross_entropy_comes_before_what_is_compared_with_it(mine, options):
+    seen = set()
+    for case in Selection(**options).cases([mine]):
+        row = (case.table, case.model.name)
+        assert case.is_baseline or row in seen
+        seen.add(row)
+
+
+def test_the_order_of_papers_and_options_does_not_matter(mine):
+    first = ids(mine, objectives=("ce + 0.3*me", "ce + 0.4*me"), models=("vit/tiny", "cvt/tiny"))
+    assert first == ids(mine, objectives=("ce + 0.4*me", "ce + 0.3*me"), models=("cvt/tiny", "vit/tiny"))
+
+
+def test_the_selection_of_the_package_is_the_same_from_run_to_run():
+    found = papers.load_all()
+    assert Selection().cases(found) == Selection().cases(tuple(reversed(found)))
+
+
+@pytest.mark.parametrize(
+    ("row", "settled"),
+    [
+        ("1/vit/ce", True),
+        ("1/vit/ce+0.1me", True),
+        ("1/vit/ce+0.2me", False),
+        ("1/vit/ce+0.1me_ratio0.85", False),
+        ("1/cvt/ce+0.1me_ratio0.75", True),
+        ("1/cvt/ce+0.1drloc", False),
+        ("1/vit/ce+0.2drloc+0.1me", True),
+    ],
+)
+def test_settled_is_the_papers_weight_with_its_default_arguments(mine, row, settled):
+    (case,) = (case for case in mine.cases if case.id == f"mine/{row}/cifar10")
+    assert is_settled(mine, case) is settled
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"datasets": ("digitz",)}, "--dataset: unknown data set 'digitz'; did you mean digits?"),
+        ({"models": ("vitt/tiny",)}, "--model: unknown model 'vitt'; did you mean vit"),
+        ({"models": ("vit/tinny",)}, "--model: unknown variant of vit 'tinny'; did you mean tiny?"),
+        ({"objectives": ("ce + 0.1*drlok",)}, "--objective: unknown term 'drlok'; did you mean drloc"),
+        ({"objectives": ("ce + 0.1drloc",)}, "--objective: cannot read the objective 'ce + 0.1drloc'"),
+        ({"objectives": ("ce + me(ration=1)",)}, "--objective: unknown argument of me 'ration'; did you mean ratio"),
+        ({"objectives": ("ce", "nowhere.mine")}, "--objective: term 'nowhere.mine': no module 'nowhere'"),
+    ],
+)
+def test_a_wrong_option_is_named(options, message):
+    with pytest.raises(UserError) as refused:
+        Selection(**options).check()
+    assert str(refused.value).startswith(message)
+    assert str(refused.value).isprintable()
+
+
+def test_right_options_pass():
+    Selection(datasets=("digits",), models=("vit/tiny",), objectives=("ce + 0.1*me(ratio=0.5)",)).check()
+
+
+def test_sizes_are_counted_once_per_model_terms_and_data_set_of_the_tables(mine):
+    cases = Selection(all_rows=True).cases([mine])
+    found = [case.id.removeprefix("mine/") for case in sizes([mine], cases)]
+    terms = {"cvt": ["ce", "ce+drloc", "ce+me"], "vit": ["ce", "ce+drloc+me", "ce+me", "ce+me_ratio0.85"]}
+    expected = [f"size/{m}/{t}/{d}" for m in terms for t in terms[m] for d in ("cifar10", "cifar100")]
+    assert sorted(found) == sorted(expected)
+
+
+def test_timings_are_taken_once_per_model_and_terms_at_the_budgets_own_size(mine):
+    found = [case.id.removeprefix("mine/") for case in timings(Selection().cases([mine]))]
+    assert found == [
+        "speed/cvt/ce/digits",
+        "speed/cvt/ce+drloc/digits",
+        "speed/cvt/ce+me/digits",
+        "speed/vit/ce/digits",
+        "speed/vit/ce+drloc+me/digits",
+        "speed/vit/ce+me/digits",
+    ]

@@ -1,0 +1,399 @@
+"""A session: every run once, a method with its own baseline, and verdicts that nothing slips through."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+
+from vitbench import errors, identity, run
+from vitbench.baselines import Measurement
+from vitbench.case import Budget, Case, Model, Phase, Recipe
+from vitbench.compare import Verdict
+from vitbench.objective import parse
+from vitbench.records import Record
+from vitbench.selection import Selection
+from vitbench.session import Options, Outcome, Session, forecast
+
+PHASE = Phase(epochs=2, batch_size=8, optimizer={"name": "adam", "lr": 1e-3}, schedule={"name": "constant"})
+PROVENANCE = {
+    "date": "2026-11-02T03:04:05+00:00",
+    "seconds": 2.0,
+    "device": "h200",
+    "precision": "fp32",
+    "engine": "eager",
+    "commit": "3f2c1ab",
+    "versions": {"torch": "2.11.0"},
+}
+
+
+def case(objective="ce + 0.1*drloc", **changes):
+    plain = Case(
+        paper="mine",
+        table="1",
+        model=Model(name="vit", full="vit/floros2024", tiny="vit/tiny", printed="ViT"),
+        objective=parse(objective),
+        dataset="digits",
+        recipe=Recipe(name="scratch", protocol="paper", selection="last", phases=(PHASE,), quick=(PHASE,)),
+        defaults={"drloc": {"pairs": 32}},
+    )
+    return replace(plain, **changes)
+
+
+class Runs(list):
+    """What was executed; `values(identity)` decides what comes out."""
+
+    error = None
+
+    def values(self, one):
+        if one.kind == "size":
+            return {"params": 15.0, "macs": 1.0}
+        return {"accuracy": 97.0 + one.seed, "fgsm_drop": 5.0}
+
+
+@pytest.fixture
+def runs(monkeypatch):
+    done = Runs()
+
+    def execute(one, setting, *, fresh=False):
+        done.append(one)
+        if done.error:
+            raise done.error
+        record = Record(
+            kind=one.kind,
+            key=one.key,
+            identity=one.content(),
+            measurements=done.values(one),
+            provenance=PROVENANCE,
+            details={"test_images": 360},
+        )
+        setting.store.write(one, record)
+        return record
+
+    monkeypatch.setattr(run, "execute", execute)
+    return done
+
+
+@pytest.fixture
+def session(tmp_path):
+    return session_of(tmp_path)
+
+
+def session_of(folder, *, recorded=(), floor=95.0, **options):
+    made = Session(Options(runs=folder, **options))
+    made.papers = {"mine": SimpleNamespace(floors={"vit": floor})}
+    made.recorded = list(recorded)
+    return made
+
+
+def recorded(metric, value, **changes):
+    blank = dict.fromkeys(("recipe", "seed", "key", "precision", "engine", "torch", "commit", "date"), "")
+    plain = Measurement(
+        **blank,
+        paper="mine",
+        model="vit",
+        objective="ce + drloc",
+        dataset="digits",
+        budget="paper",
+        metric=metric,
+        value=value,
+        machine="any",
+        device="",
+    )
+    return replace(plain, **changes)
+
+
+def verdicts(outcome):
+    return {finding.metric: finding.verdict for finding in outcome.findings}
+
+
+def objectives(runs):
+    return [str(one.objective) for one in runs]
+
+
+# A method and its baseline
+
+
+def test_a_method_brings_its_plain_baseline_along_and_before_itself(runs, session):
+    outcome = session.accuracy(case())
+    assert objectives(runs) == ["ce", "ce + 0.1*drloc(hidden=128, pairs=8)"]
+    assert [record.key for record, _ in outcome.plain] == [runs[0].key]
+    assert [record.key for record, _ in outcome.records] == [runs[1].key]
+    plain, method = (one.content() for one in runs)
+    differing = {key for key in plain if plain[key] != method[key]}
+    assert differing == {"objective", "versions"}  # of which versions name the further leaf
+
+
+def test_the_baseline_of_several_methods_is_trained_once(runs, session):
+    for objective in ("ce + 0.1*drloc", "ce + 0.1*me", "ce"):
+        session.accuracy(case(objective))
+    assert objectives(runs).count("ce") == 1
+    assert len(runs) == 3
+
+
+def test_plain_cross_entropy_brings_nothing_along(runs, session):
+    outcome = session.accuracy(case("ce"))
+    assert objectives(runs) == ["ce"]
+    assert outcome.plain == ()
+    assert outcome.gain("accuracy") is None
+
+
+def test_cells_of_two_tables_share_a_run(runs, session):
+    session.accuracy(case())
+    outcome = session.accuracy(case(table="6"))
+    assert len(runs) == 2
+    assert not outcome.cached  # it was made in this session
+
+
+def test_a_failing_baseline_keeps_its_method_from_running(runs, session):
+    runs.error = errors.DataAbsent("nowhere")
+    with pytest.raises(errors.DataAbsent):
+        session.accuracy(case())
+    assert objectives(runs) == ["ce"]
+
+
+# Read and made
+
+
+def test_what_an_earlier_session_made_is_read_and_says_so(runs, tmp_path):
+    made = session_of(tmp_path).accuracy(case())
+    read = session_of(tmp_path).accuracy(case())
+    assert len(runs) == 2
+    assert made.cached == ""
+    assert read.cached == "cached 2026-11-02 h200 3f2c1ab"
+    assert read.mean("accuracy") == made.mean("accuracy")
+
+
+def test_half_read_is_not_cached(runs, tmp_path):
+    session_of(tmp_path, seeds=1).accuracy(case())
+    assert session_of(tmp_path, seeds=2).accuracy(case()).cached == ""
+
+
+def test_fresh_makes_each_run_again_but_only_once_a_session(runs, tmp_path):
+    session_of(tmp_path).accuracy(case())
+    again = session_of(tmp_path, fresh=True)
+    assert not again.is_done(again.run_of(case(), 0))
+    again.accuracy(case())
+    again.accuracy(case("ce + 0.2*drloc"))
+    assert objectives(runs[2:]) == [
+        "ce",
+        "ce + 0.1*drloc(hidden=128, pairs=8)",
+        "ce + 0.2*drloc(hidden=128, pairs=8)",
+    ]
+    assert again.is_done(again.run_of(case(), 0))
+
+
+# Seeds
+
+
+def test_seeds_give_means_and_gains_between_the_same_seeds(runs, tmp_path):
+    accuracies = {("ce", 0): 90.0, ("ce", 1): 92.0, ("drloc", 0): 91.0, ("drloc", 1): 96.0}
+    runs.values = lambda one: {"accuracy": accuracies[one.objective.names[-1], one.seed]}
+    outcome = session_of(tmp_path, seeds=2).accuracy(case())
+    assert [(one.objective.names[-1], one.seed) for one in runs] == list(accuracies)
+    assert outcome.mean("accuracy") == 93.5
+    assert outcome.gain("accuracy") == 2.5
+    assert len(outcome.records) == len(outcome.plain) == 2
+
+
+def test_a_mean_over_seeds_needs_every_seed(runs, tmp_path):
+    runs.values = lambda one: {"accuracy": 97.0} | ({"fgsm_drop": 5.0} if one.seed else {})
+    outcome = session_of(tmp_path, seeds=2).accuracy(case())
+    assert outcome.mean("fgsm_drop") is None
+    assert outcome.gain("fgsm_drop") is None
+
+
+# Sizes against what was recorded
+
+SIZES = (recorded("params", 15.0), recorded("macs", 1.0))
+
+
+@pytest.mark.parametrize(
+    ("measured", "expected"),
+    [
+        ({"params": 15.0, "macs": 1.0}, {"params": "same", "macs": "same"}),
+        ({"params": 15.000001, "macs": 1.0}, {"params": "worse", "macs": "same"}),
+        ({"params": 15.0, "macs": 1.1}, {"params": "same", "macs": "worse"}),
+        ({"params": 14.0, "macs": 1.0}, {"params": "better", "macs": "same"}),
+        ({"params": 15.0}, {"params": "same", "macs": "missing"}),
+        ({}, {"params": "missing", "macs": "missing"}),
+    ],
+)
+def test_sizes_are_judged_to_the_unit_and_a_size_that_vanished_is_missing(runs, tmp_path, measured, expected):
+    runs.values = lambda one: measured
+    outcome = session_of(tmp_path, recorded=SIZES).size(case("ce + drloc"))
+    assert verdicts(outcome) == expected
+    failing = {metric for metric, verdict in expected.items() if verdict in ("worse", "missing")}
+    assert {finding.metric for finding in outcome.findings if finding.fails} == failing
+
+
+def test_a_value_written_with_ten_digits_is_the_same(runs, tmp_path):
+    runs.values = lambda one: {"params": 15.123456789123, "macs": 1 / 3}
+    known = [recorded("params", float(f"{15.123456789123:.10g}")), recorded("macs", float(f"{1 / 3:.10g}"))]
+    assert set(verdicts(session_of(tmp_path, recorded=known).size(case("ce + drloc"))).values()) == {"same"}
+
+
+@pytest.mark.parametrize("required", [False, True])
+def test_a_size_that_nothing_was_recorded_for_is_new_and_fails_where_asked(runs, tmp_path, required):
+    outcome = session_of(tmp_path, fail_on_missing=required).size(case("ce + drloc"))
+    assert verdicts(outcome) == {"params": "new", "macs": "new"}
+    assert all(finding.fails is required for finding in outcome.findings)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"paper": "theirs"},
+        {"model": "cvt"},
+        {"objective": "ce"},
+        {"dataset": "cifar10"},
+        {"budget": "quick"},
+        {"machine": "h200"},
+    ],
+)
+def test_sizes_of_something_else_are_not_compared_with(runs, tmp_path, other):
+    known = [replace(one, **other) for one in SIZES]
+    assert set(verdicts(session_of(tmp_path, recorded=known).size(case("ce + drloc"))).values()) == {"new"}
+
+
+def test_sizes_are_of_the_papers_network_whatever_the_budget(runs, session):
+    session.size(case("ce + drloc"))
+    assert [(one.model, one.budget, one.phases) for one in runs] == [("vit/floros2024", "paper", ())]
+
+
+# The floor of the quick budget
+
+
+@pytest.mark.parametrize(("accuracy", "verdict"), [(94.99, "worse"), (95.0, "same"), (99.0, "same")])
+def test_a_quick_accuracy_is_held_against_its_floor(runs, session, accuracy, verdict):
+    runs.values = lambda one: {"accuracy": accuracy}
+    (finding,) = session.accuracy(case()).findings
+    assert (finding.metric, finding.verdict, finding.reference) == ("accuracy", verdict, 95.0)
+    assert finding.fails == (verdict == "worse")
+    assert "the floor is 95" in str(finding)
+
+
+def test_an_accuracy_that_vanished_fails(runs, session):
+    runs.values = lambda one: {"fgsm_drop": 1.0}
+    (finding,) = session.accuracy(case()).findings
+    assert finding.verdict == Verdict.MISSING
+    assert finding.fails
+
+
+def test_nan_is_no_accuracy(runs, session):
+    runs.values = lambda one: {"accuracy": float("nan")}
+    with pytest.raises(ValueError, match="accuracy is nan"):
+        session.accuracy(case())
+
+
+@pytest.mark.parametrize(("accuracy", "verdict"), [(14.0, "worse"), (16.0, "same")])
+def test_on_other_data_a_quick_accuracy_must_be_above_guessing(runs, session, accuracy, verdict):
+    runs.values = lambda one: {"accuracy": accuracy}
+    (finding,) = session.accuracy(case(dataset="cifar10")).findings
+    # Guessing one of ten on 360 images: 10 % with a standard error of sqrt(0.1 * 0.9 / 360) = 1.58 points, 3.09 of
+    # which are the 99.9 % quantile.
+    assert finding.reference == pytest.approx(10 + 3.09 * 1.5811, abs=1e-3)
+    assert finding.verdict == verdict
+
+
+def test_a_model_without_a_floor_must_be_above_guessing_too(runs, session):
+    runs.values = lambda one: {"accuracy": 50.0}
+    mine = Model(name="mypkg.net", full="vit/tiny", tiny="vit/tiny", printed="mine")
+    (finding,) = session.accuracy(case(model=mine)).findings
+    assert finding.reference < 20
+    assert finding.verdict == Verdict.SAME
+
+
+@pytest.mark.parametrize("budget", [Budget.SHORT, Budget.PAPER])
+def test_a_floor_is_of_the_quick_budget_alone(runs, tmp_path, budget):
+    runs.values = lambda one: {"accuracy": 1.0}
+    outcome = session_of(tmp_path, selection=Selection(budget=budget)).accuracy(case())
+    assert outcome.findings == ()
+
+
+# What is handed on
+
+
+def test_an_execution_is_told_where_and_how(runs, tmp_path, monkeypatch):
+    told = []
+    monkeypatch.setattr(run, "execute", lambda one, setting, fresh: told.append((setting, fresh)) or record_of(one))
+    made = session_of(tmp_path, data=tmp_path / "data", download=True, device="cuda:1", fresh=True)
+    made.stopwatch = made.tell = lambda *what: None
+    made.size(case("ce"))
+    ((setting, fresh),) = told
+    assert (setting.store, setting.data, setting.download, setting.device) == (
+        made.store,
+        tmp_path / "data",
+        True,
+        "cuda:1",
+    )
+    assert setting.tell is setting.stopwatch is made.tell
+    assert fresh
+
+
+def record_of(one):
+    return Record(kind=one.kind, key=one.key, identity=one.content(), measurements={}, provenance=PROVENANCE)
+
+
+def test_timings_are_keyed_by_machine_and_read_when_they_are_there(runs, session):
+    runs.values = lambda one: {"inference": 100.0}
+    assert not session.is_done(session.timing_of(case(), "inference"))
+    session.timing(case(), "inference")
+    assert session.is_done(session.timing_of(case(), "inference"))
+    assert session.is_done(session.timing_of(case("ce"), "inference"))  # no objective takes part in it
+    assert not session.is_done(session.timing_of(case(), "training"))
+    assert (
+        runs[0].machine
+        == identity.of_timing(
+            case(), kind="inference", budget=Budget.QUICK, precision="fp32", machine=runs[0].machine
+        ).machine
+    )
+    assert {"device", "torch", "threads"} == runs[0].machine.keys()
+
+
+def test_precision_and_seed_are_those_asked_for(runs, tmp_path):
+    session_of(tmp_path, precision="bf16", seeds=2).accuracy(case("ce"))
+    assert [(one.precision, one.seed) for one in runs] == [("bf16", 0), ("bf16", 1)]
+
+
+# The forecast
+
+
+def test_the_forecast_counts_every_run_once_with_the_baselines(runs, session):
+    cases = [case(), case(table="6"), case("ce + 0.2*drloc")]
+    assert forecast(session, cases) == "vitbench: 3 runs behind 3 cases, 0 of them done (quick budget on cpu)"
+    session.accuracy(case())
+    assert "3 runs behind 3 cases, 2 of them done" in forecast(session, cases)
+
+
+def test_the_forecast_of_fresh_runs_takes_none_as_done(runs, tmp_path):
+    session_of(tmp_path).accuracy(case())
+    assert "2 runs behind 1 cases, 0 of them done" in forecast(session_of(tmp_path, fresh=True), [case()])
+
+
+def seconds_of(objective, value, **changes):
+    plain = {"recipe": "scratch", "budget": "quick", "machine": "some", "device": "a processor"}
+    return recorded("train_seconds", value, **(plain | {"objective": objective} | changes))
+
+
+@pytest.mark.parametrize(("each", "text"), [(30.0, "60 s"), (59.9, "120 s"), (200.0, "7 min"), (4000.0, "2.2 h")])
+def test_the_forecast_adds_up_what_was_recorded(runs, tmp_path, each, text):
+    known = [seconds_of("ce", each), seconds_of("ce + 0.1*drloc", each)]
+    assert f"; about {text} as recorded on cpu (" in forecast(session_of(tmp_path, recorded=known), [case()])
+
+
+def test_the_forecast_takes_the_mean_of_a_cell_and_leaves_other_devices_out(runs, tmp_path):
+    known = [
+        seconds_of("ce", 20.0, seed="0"),
+        seconds_of("ce", 40.0, seed="1"),
+        seconds_of("ce", 1.0, device="NVIDIA H200"),
+    ]
+    assert "about 30 s" in forecast(session_of(tmp_path, recorded=known), [case("ce")])
+
+
+def test_the_forecast_says_nothing_of_time_where_a_run_is_unknown(runs, tmp_path):
+    known = [seconds_of("ce", 20.0)]
+    assert "about" not in forecast(session_of(tmp_path, recorded=known), [case()])
+
+
+def test_an_outcome_without_a_value_has_no_mean():
+    assert Outcome(case=case(), records=()).mean("accuracy") is None

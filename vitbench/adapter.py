@@ -1,0 +1,168 @@
+"""One adapter that turns any timm-style network into a vitbench model, whatever its layout.
+
+timm's networks hand on tokens (B, N, D) with prefix tokens in front, or maps as NHWC or NCHW; a model hands
+on grids (B, D, h, w) without prefix tokens (`vitbench.contracts.Output`).
+"""
+
+import math
+import sys
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any
+
+import timm
+import torch
+from timm.layers import ClassifierHead, NormMlpClassifierHead
+from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
+from torch import Tensor, nn
+
+from vitbench.contracts import Normalize, Output, Shape
+from vitbench.errors import UserError
+
+INTERFACE = ("forward_features", "forward_head", "num_features")
+
+
+class Adapter(nn.Module):
+    """Images (B, 3, H, W) in [0, 1] to `Output`, with one pass through the network.
+
+    Args:
+        network: has timm's `forward_features`, `forward_head(x, pre_logits=...)` and `num_features`;
+            `num_prefix_tokens`, `output_fmt`, `patch_embed` and `get_classifier` are read where it has them.
+        normalize: what the network expects its pixels to go through; by default they are spread over [-1, 1].
+
+    Raises:
+        UserError: if the network lacks that interface or, at the first images, if its layout cannot be told.
+    """
+
+    network: Any  # what it must have is in INTERFACE
+
+    def __init__(self, network: nn.Module, *, normalize: Normalize | None = None) -> None:
+        super().__init__()
+        absent = [name for name in INTERFACE if not hasattr(network, name)]
+        if absent:
+            raise UserError(
+                f"{type(network).__name__} is no timm-style network: it has no {', '.join(absent)}; "
+                "give it these, or return contracts.Output from a model of your own"
+            )
+        self.normalize = normalize or Normalize()
+        self.network = network
+        self.one_head_pass = _ends_in_its_classifier(network)
+
+    def forward(self, images: Tensor) -> Output:
+        """(B, 3, H, W) in [0, 1] to logits (B, K), embedding (B, D) and the coarsest grid (B, D, h, w)."""
+        features = self.network.forward_features(self.normalize(images))
+        grid = _grid(self.network, features, (images.shape[-2], images.shape[-1]))
+        embedding = self.network.forward_head(features, pre_logits=True)  # (B, D)
+        logits = self._logits(features, embedding)
+        return Output(logits=logits, embedding=embedding, grids=(grid,))
+
+    def _logits(self, features: Tensor, embedding: Tensor) -> Tensor:
+        """(B, K), from the embedding where it is all that the last layer needs, so that the head runs once."""
+        if self.one_head_pass:
+            return self.network.get_classifier()(embedding)
+        return self.network.forward_head(features)
+
+
+def shape_of(model: nn.Module, *, image_size: int) -> Shape:
+    """The sizes that a model's terms are built for, found without arithmetic or a copy of the weights.
+
+    Args:
+        model: images (B, 3, H, W) to `Output`, on any device; it is left as it is.
+        image_size: H and W in pixels.
+    """
+    tensors = [*model.named_parameters(), *model.named_buffers()]
+    weights = {name: torch.empty_like(tensor, device="meta") for name, tensor in tensors}
+    dtype = next(model.parameters()).dtype
+    images = torch.empty(2, 3, image_size, image_size, dtype=dtype, device="meta")  # batch norm needs two
+    with torch.no_grad():
+        out = torch.func.functional_call(model, weights, (images,))
+    _, channels, height, width = out.grids[-1].shape
+    return Shape(
+        channels=channels,
+        height=height,
+        width=width,
+        embedding=out.embedding.shape[1],
+        classes=out.logits.shape[1],
+    )
+
+
+def register(
+    create: Callable[..., nn.Module], *, leaf: str, variants: Iterable[str], fixed_size: bool, image_size: int = 32
+) -> None:
+    """Make each variant known to timm as `vitbench_<leaf>_<variant>`; a name that is known stays as it is.
+
+    Args:
+        create: `create(variant, **options)` gives the bare network, logits out; defined in the leaf.
+        leaf: name of the model's file.
+        variants: the keys of its `VARIANTS`.
+        fixed_size: whether the network is built for one image size and takes it as `img_size`.
+        image_size: H and W in pixels that the variants were designed for.
+    """
+    module = sys.modules[create.__module__]
+    half = (0.5, 0.5, 0.5)  # of `Normalize`
+    size = {"input_size": (3, image_size, image_size), "fixed_input_size": fixed_size}
+    names = {f"vitbench_{leaf}_{variant}": variant for variant in variants}
+    # timm looks for its settings in the module of the function that it is given, and exports its name there.
+    vars(module)["default_cfgs"] = generate_default_cfgs({name: {**size, "mean": half, "std": half} for name in names})
+    for name, variant in names.items():
+        if not timm.is_model(name):
+            vars(module)[name] = register_model(_entry(create, name=name, variant=variant))
+
+
+def _entry(create: Callable[..., nn.Module], *, name: str, variant: str) -> Callable[..., nn.Module]:
+    """The function that timm calls for one name."""
+
+    def entry(pretrained: bool = False, **options: Any) -> nn.Module:
+        return build_model_with_cfg(partial(create, variant), name, pretrained, **options)
+
+    entry.__name__ = entry.__qualname__ = name
+    entry.__module__ = create.__module__
+    entry.__doc__ = f"Variant {variant!r} of {create.__module__}; logits out."
+    return entry
+
+
+def _ends_in_its_classifier(network: Any) -> bool:
+    """Whether the logits are one linear layer of the embedding and nothing else.
+
+    Such a head runs once, so that dropout and batch statistics are the embedding's own. Heads that are
+    distilled, convolutional or normalise before the last layer are asked for the logits separately.
+    """
+    classifier = network.get_classifier() if hasattr(network, "get_classifier") else None
+    heads = [one for one in network.children() if isinstance(one, ClassifierHead | NormMlpClassifierHead)]
+    plain = [child for one in (network, *heads) for child in one.children()]
+    return isinstance(classifier, nn.Linear) and any(child is classifier for child in plain)
+
+
+def _grid(network: nn.Module, features: Any, size: tuple[int, int]) -> Tensor:
+    """Feature map (B, D, h, w) of what `forward_features` gave for images of `size` (H, W)."""
+    shape = tuple(features.shape) if isinstance(features, Tensor) else ()
+    width = getattr(network, "num_features", None)
+    prefix = getattr(network, "num_prefix_tokens", 0 if getattr(network, "cls_token", None) is None else None)
+    if len(shape) == 3 and prefix is not None:
+        tokens = features[:, prefix:]  # (B, h*w, D)
+        return tokens.transpose(1, 2).unflatten(2, _cells(network, tokens.shape[1], size))  # (B, D, h, w)
+    last = getattr(network, "output_fmt", "NCHW") == "NHWC"  # the networks that end in NHWC say so
+    if len(shape) == 4 and shape[1] == width and not last:
+        return features
+    if len(shape) == 4 and shape[3] == width:
+        return features.permute(0, 3, 1, 2)  # (B, D, h, w)
+    raise UserError(
+        f"cannot tell the layout of {type(network).__name__}: expected (B, {width}, h, w), (B, h, w, {width}) or, with "
+        f"num_prefix_tokens, (B, N, D) from forward_features, got {shape or type(features).__name__}; "
+        "return contracts.Output from a model of your own"
+    )
+
+
+def _cells(network: nn.Module, count: int, size: tuple[int, int]) -> tuple[int, int]:
+    """(h, w) of `count` tokens: as the patch embedding says for images of this size, else of their aspect."""
+    embed = getattr(network, "patch_embed", None)
+    known = getattr(embed, "grid_size", None)
+    if known and getattr(embed, "img_size", None) == size and math.prod(known) == count:
+        return known
+    height = math.isqrt(count * size[0] // size[1])
+    if height and count % height == 0 and height * size[1] == count // height * size[0]:
+        return height, count // height
+    raise UserError(
+        f"cannot lay out {count} tokens of {type(network).__name__} as a grid for images of {size[0]} x {size[1]}; "
+        "choose an image size that its patches divide"
+    )

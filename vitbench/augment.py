@@ -1,0 +1,131 @@
+"""Augmentation of a whole batch where it lies, with one draw per image.
+
+Each operation is a pure function of a batch (B, C, H, W) and a generator; geometric ones keep uint8, and
+shapes are static, so the same code runs on a CPU, on a GPU and inside a captured graph. torchvision's
+transforms draw once per call, so a batch would get one draw; image by image the tests compare with them.
+"""
+
+import functools
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vitbench import errors
+
+VERSION = 1  # raised when an operation, or the order of its draws, changes
+
+
+def crop(images: Tensor, *, padding: int = 4, generator: torch.Generator | None = None) -> Tensor:
+    """Shift each image by up to `padding` pixels both ways, zeros coming in: RandomCrop(H, padding=padding).
+
+    Args:
+        images: (B, C, H, W), any dtype.
+        padding: pixels added on every side before a window of the old size is cut out, at least 0.
+        generator: source of the draws, on the device of the images; None is torch's global one.
+
+    Returns:
+        (B, C, H, W), dtype of the input; each of the (2 * padding + 1)^2 windows is equally likely.
+
+    Raises:
+        UserError: if padding is negative.
+    """
+    if padding < 0:
+        raise errors.UserError(f"padding is a number of pixels, at least 0, got {padding}")
+    b, c, h, w = images.shape
+    device = images.device
+    top, left = torch.randint(0, 2 * padding + 1, (2, b, 1), device=device, generator=generator)
+    padded = F.pad(images, (padding, padding, padding, padding))  # (B, C, H', W')
+    row = padded.shape[3]
+    plane = padded.shape[2] * row
+    starts = (top + torch.arange(h, device=device)) * row + left  # (B, H), within a plane
+    starts = starts[:, None] + plane * torch.arange(b * c, device=device).view(b, c, 1)  # (B, C, H)
+    # Whole runs of W pixels are copied; on a CPU that takes less than half the time of an index per pixel.
+    runs = padded.flatten().unfold(0, w, 1).index_select(0, starts.flatten())  # (B * C * H, W)
+    return runs.view(b, c, h, w)
+
+
+def flip(images: Tensor, *, probability: float = 0.5, generator: torch.Generator | None = None) -> Tensor:
+    """Mirror each image left to right with the given probability.
+
+    Args:
+        images: (B, C, H, W), any dtype.
+        probability: of each image on its own, in [0, 1].
+        generator: source of the draws, on the device of the images; None is torch's global one.
+
+    Returns:
+        (B, C, H, W), dtype of the input.
+
+    Raises:
+        UserError: if probability is outside [0, 1].
+    """
+    if not 0 <= probability <= 1:
+        raise errors.UserError(f"probability is between 0 and 1, got {probability}")
+    b = len(images)
+    flipped = torch.rand(b, device=images.device, generator=generator) < probability
+    both = torch.cat((images, images.flip(-1)))  # (2B, C, H, W)
+    # Whole images are copied; a `where` over uint8 takes three times as long on a CPU.
+    return both.index_select(0, torch.arange(b, device=images.device) + b * flipped)
+
+
+def to_float(images: Tensor) -> Tensor:
+    """Levels uint8 (B, C, H, W) in 0..255 to float32 in [0, 1], exactly as torchvision's to_tensor does.
+
+    Raises:
+        TypeError: if the images are not uint8; converted twice, they would all be black.
+    """
+    if images.dtype != torch.uint8:
+        raise TypeError(f"expected images of uint8 levels, got {images.dtype}")
+    return images.to(torch.float32).div_(255)  # in place on the copy: half the time of a division into a third
+
+
+Operation = Callable[..., Tensor]
+# What a recipe can name; one more is a function (images, *, generator, ...) -> images and a line here.
+OPERATIONS: dict[str, Operation] = {"crop": crop, "flip": flip}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Augmentation:
+    """Operations one after the other on uint8, then floats; without operations, what evaluation sees."""
+
+    operations: tuple[Operation, ...] = ()
+
+    def __call__(self, images: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
+        """(B, C, H, W) uint8 to the same shape, float32 in [0, 1]; all draws come from `generator`."""
+        for operation in self.operations:
+            images = operation(images, generator=generator)
+        return to_float(images)
+
+
+def compose(calls: Iterable[tuple[str, Mapping[str, object]]], *, where: str = "") -> Augmentation:
+    """The augmentation that a recipe writes as calls, such as ("crop", {"padding": 4}), ("flip", {}).
+
+    Args:
+        calls: names of `OPERATIONS` with their arguments, in the order in which they are applied.
+        where: file and line, or the option that the calls came from, for messages.
+
+    Raises:
+        UserError: if a name, an argument or its value is wrong.
+    """
+    return Augmentation(operations=tuple(_bind(name, arguments, where) for name, arguments in calls))
+
+
+def _bind(name: str, arguments: Mapping[str, object], where: str) -> Operation:
+    if name not in OPERATIONS:
+        raise errors.unknown("augmentation", name, OPERATIONS, where=where)
+    known = set(inspect.signature(OPERATIONS[name]).parameters) - {"images", "generator"}
+    for argument in arguments:
+        if argument not in known:
+            raise errors.unknown(f"argument of {name}", argument, known, where=where)
+    operation = functools.partial(OPERATIONS[name], **arguments)
+    black = torch.zeros(1, 3, 32, 32, dtype=torch.uint8)
+    try:  # a wrong value is found here, when a recipe is read, and not in the first step of a training
+        to_float(operation(black, generator=torch.Generator()))
+    except (errors.UserError, TypeError, ValueError, RuntimeError) as error:
+        place = f"{where}: " if where else ""
+        reason = str(error).partition("\n")[0]
+        raise errors.UserError(f"{place}augmentation {name} refuses its arguments: {reason}") from error
+    return operation

@@ -1,0 +1,168 @@
+"""What we recorded: `recorded/<machine>/<paper>.csv`, one measurement a line, in canonical order.
+
+Sizes are the same on every machine and stand under `any`; everything else under the name that a person gave
+the machine.
+"""
+
+import csv
+import io
+import math
+import re
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from vitbench.case import Case
+from vitbench.errors import UserError
+from vitbench.metrics import METRICS
+from vitbench.records import Record, write_whole
+
+ANY = "any"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measurement:
+    """One value of one metric: a line of a baseline file.
+
+    Attributes:
+        objective: without the arguments that only repeat the paper's defaults.
+        seed: of the run; empty for what has none.
+        key: of the run's identity, which names its record.
+    """
+
+    paper: str
+    model: str
+    objective: str
+    dataset: str
+    recipe: str
+    budget: str
+    metric: str
+    seed: str
+    value: float
+    key: str
+    machine: str
+    device: str
+    precision: str
+    engine: str
+    torch: str
+    commit: str
+    date: str
+
+    @property
+    def cell(self) -> tuple[str, ...]:
+        """What it is a measurement of, whoever made it."""
+        return (self.paper, self.model, self.objective, self.dataset, self.recipe, self.budget, self.metric)
+
+
+_COLUMNS = [field.name for field in fields(Measurement)]
+HEADER = ",".join(_COLUMNS)
+
+
+def cell_of(case: Case, budget: str, metric: str) -> tuple[str, ...]:
+    """The cell that a case's measurements of a metric belong to."""
+    objective = str(case.objective.without_arguments(case.defaults))
+    return (case.paper, case.model.name, objective, case.dataset, case.recipe.name, budget, metric)
+
+
+def measurements(case: Case, record: Record, *, machine: str) -> list[Measurement]:
+    """What a record says of a case.
+
+    Args:
+        machine: name of the machine, chosen by a person.
+    """
+    found = []
+    size = record.kind == "size"
+    for metric, value in sorted(record.measurements.items()):
+        cell = cell_of(case, str(record.identity["budget"]), metric)
+        paper, model, objective, dataset, recipe, budget, _ = cell
+        provenance = record.provenance
+        found.append(
+            Measurement(
+                paper=paper,
+                model=model,
+                objective=objective,
+                dataset=dataset,
+                recipe="" if size else recipe,
+                budget=budget,
+                metric=metric,
+                seed="" if size else str(record.identity["seed"]),
+                value=value,
+                key=record.key[:12],
+                machine=ANY if size else machine,
+                device="" if size else str(provenance["device"]),
+                precision="" if size else str(provenance["precision"]),
+                engine="" if size else str(provenance["engine"]),
+                torch=str(provenance["versions"]["torch"]),
+                commit=str(provenance["commit"]),
+                date=str(provenance["date"])[:10],
+            )
+        )
+    return found
+
+
+def load_all(folder: Path) -> tuple[list[Measurement], list[str]]:
+    """Every recorded measurement, and one line for each file or line that cannot be used."""
+    found: list[Measurement] = []
+    problems: list[str] = []
+    for path in sorted(folder.glob("*/*.csv")):
+        try:
+            header, *lines = path.read_text(encoding="utf-8").splitlines() or [HEADER]
+        except (OSError, UnicodeDecodeError) as error:
+            problems.append(f"{path}: left out, it cannot be read ({error})")
+            continue
+        if header != HEADER:
+            problems.append(f"{path}:1: left out, expected the columns {HEADER}")
+            continue
+        # Line by line: no value has a line break, and an open quote must not swallow the lines after it.
+        for number, line in enumerate(lines, start=2):
+            try:
+                found += [_read(line, path)] if line else []
+            except (ValueError, csv.Error) as error:
+                problems.append(f"{path}:{number}: left out, {error}")
+    return found, problems
+
+
+def _read(line: str, path: Path) -> Measurement:
+    cells = next(csv.reader([line]))
+    if len(cells) != len(_COLUMNS):
+        raise ValueError(f"expected {len(_COLUMNS)} values, got {len(cells)}")
+    row: dict[str, Any] = dict(zip(_COLUMNS, cells, strict=True))
+    row["value"] = float(row["value"])
+    if row["metric"] not in METRICS or not METRICS[row["metric"]].holds(row["value"]) or math.isinf(row["value"]):
+        raise ValueError(f"no usable value of a known metric: {row['metric']} {row['value']}")
+    if (row["machine"], row["paper"]) != (path.parent.name, path.stem):
+        raise ValueError(f"it belongs to {row['machine']}/{row['paper']}.csv")
+    return Measurement(**row)
+
+
+def save(folder: Path, new: Iterable[Measurement]) -> list[Path]:
+    """Add measurements to the files of their machines and papers; a newer one replaces its cell's.
+
+    Raises:
+        UserError: if an existing file has a line that cannot be read, which saving would lose, or a machine's name
+            cannot be that of a folder.
+    """
+    grouped: dict[Path, list[Measurement]] = {}
+    for one in new:
+        if not re.fullmatch(r"\w[\w.-]*", one.machine):
+            raise UserError(
+                f"a machine's name has letters, digits, '_', '-' and '.', such as h200, got {one.machine!r}"
+            )
+        grouped.setdefault(folder / one.machine / f"{one.paper}.csv", []).append(one)
+    for path, added in grouped.items():
+        old, problems = load_all(folder)
+        if problems:
+            raise UserError(f"{problems[0]}; mend the file, then record again")
+        kept = {(*one.cell, one.seed): one for one in old if (one.machine, one.paper) == (path.parent.name, path.stem)}
+        kept |= {(*one.cell, one.seed): one for one in added}
+        write_whole(path, _text(sorted(kept.values(), key=lambda one: (*one.cell, one.seed))))
+    return sorted(grouped)
+
+
+def _text(rows: Iterable[Measurement]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, _COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(asdict(one) | {"value": f"{one.value:.10g}"} for one in rows)
+    return text.getvalue()

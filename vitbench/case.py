@@ -1,0 +1,155 @@
+"""A case: one row-by-column experiment of a printed table. A case never changes."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+
+from vitbench.objective import Call, Objective, Value, parse
+
+
+class Budget(StrEnum):
+    """How much of a recipe is run."""
+
+    QUICK = "quick"
+    SHORT = "short"
+    PAPER = "paper"
+
+
+class Status(StrEnum):
+    """Whether a printed cell can be run, and if not, what is missing."""
+
+    RUNNABLE = "runnable"
+    NEEDS_DATA = "needs-data"
+    NEEDS_WEIGHTS = "needs-weights"
+    PRINTED_ONLY = "printed-only"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """A network of a paper.
+
+    Attributes:
+        name: as it stands in the tables of the data file.
+        full: `leaf/variant` of the paper's network, such as `vit/floros2024`.
+        tiny: `leaf/variant` that the quick budget trains in its place.
+        printed: the name in the paper.
+    """
+
+    name: str
+    full: str
+    tiny: str
+    printed: str
+
+    def at(self, budget: Budget) -> str:
+        """The network that a budget trains."""
+        return self.tiny if budget == Budget.QUICK else self.full
+
+
+@dataclass(frozen=True, kw_only=True)
+class Phase:
+    """One stretch of training.
+
+    Attributes:
+        epochs: passes over the training images; the last partial batch of a pass is dropped.
+        batch_size: images a step, over all devices.
+        optimizer: `name` of timm's optimizer, `lr`, and further arguments of it.
+        schedule: `name` ("constant" or "cosine"), `warmup_epochs`, `min_lr`.
+        augmentation: operations of `vitbench.augment`, in order.
+        clip_grad: largest norm of the gradient, or None.
+    """
+
+    epochs: int
+    batch_size: int
+    optimizer: Mapping[str, Value]
+    schedule: Mapping[str, Value]
+    augmentation: tuple[Call, ...] = ()
+    clip_grad: float | None = None
+
+    def shortened(self) -> "Phase":
+        """A tenth of the epochs under a schedule of the same shape."""
+        schedule = dict(self.schedule)
+        if "warmup_epochs" in schedule:
+            schedule["warmup_epochs"] = float(schedule["warmup_epochs"]) / 10
+        return replace(self, epochs=max(1, round(self.epochs / 10)), schedule=schedule)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How a case is trained: phases, one after the other.
+
+    Attributes:
+        protocol: which reading of the source this is: "paper" (its text) or "code" (its authors' code).
+        selection: the epoch whose accuracy the source reports: "last" or "best".
+        quick: the phases of the quick budget; ours, for every paper says nothing of it.
+    """
+
+    name: str
+    protocol: str
+    selection: str
+    phases: tuple[Phase, ...]
+    quick: tuple[Phase, ...]
+
+    def at(self, budget: Budget) -> tuple[Phase, ...]:
+        """The phases that a budget runs."""
+        if budget == Budget.QUICK:
+            return self.quick
+        return tuple(phase.shortened() for phase in self.phases) if budget == Budget.SHORT else self.phases
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """One printed number.
+
+    Attributes:
+        source: "printed", "rerun" (the authors' own second run) or "read-off" (from a curve).
+        note: what must be known to read it, such as a misprint.
+    """
+
+    metric: str
+    value: float
+    source: str = "printed"
+    status: Status = Status.RUNNABLE
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """One experiment of one table.
+
+    Attributes:
+        paper, table: where it is printed.
+        objective: as printed; the paper's defaults are filled in when it is run.
+        defaults: per term, the paper's values of its arguments.
+        claims: what is printed for it; empty for rows that a user adds.
+    """
+
+    paper: str
+    table: str
+    model: Model
+    objective: Objective
+    dataset: str
+    recipe: Recipe
+    defaults: Mapping[str, Mapping[str, Value]] = field(default_factory=dict)
+    claims: tuple[Claim, ...] = ()
+
+    @property
+    def id(self) -> str:
+        """Plain and stable, without a character that pytest's `-k` cannot parse."""
+        model, dataset = (re.sub(r"[^\w.+-]", ".", name) for name in (self.model.name, self.dataset))
+        return f"{self.paper}/{self.table}/{model}/{self.objective.slug}/{dataset}"
+
+    @property
+    def baseline(self) -> "Case":
+        """The same experiment under plain cross-entropy: what a method is compared with."""
+        return replace(self, objective=parse("ce"), claims=())
+
+    @property
+    def is_baseline(self) -> bool:
+        """Whether this is plain cross-entropy itself."""
+        return str(self.objective) == "ce"
+
+    def claim(self, metric: str) -> Claim | None:
+        """What is printed for a metric; the printed value itself before a re-run of it."""
+        found = [claim for claim in self.claims if claim.metric == metric]
+        return next((claim for claim in found if claim.source == "printed"), found[0] if found else None)

@@ -1,0 +1,254 @@
+"""The command line: look at the data, run one case, render reports. Imports torch only to run something."""
+
+import argparse
+import csv
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from vitbench import baselines, leaves, machine, papers, summary
+from vitbench.case import Budget, Case
+from vitbench.errors import DataAbsent, NonFinite, OutOfMemory, UserError, unknown
+from vitbench.selection import Selection
+from vitbench.session import Options, Session
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; a user's mistake is one line on stderr and exit code 2."""
+    options = _parser().parse_args(arguments)
+    try:
+        code: int = options.command(options)
+    except (DataAbsent, OutOfMemory) as error:
+        print(f"vitbench: {error}", file=sys.stderr)
+        return summary.Exit.INFRASTRUCTURE
+    except (UserError, NonFinite) as error:
+        print(f"vitbench: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # `vitbench list | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="vitbench", description="Paper tables as benchmarks. Training many cases: pytest benchmarks"
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    command = commands.add_parser("list", help="ids of the cases, or names of models, terms and data sets")
+    command.add_argument("what", nargs="?", default="cases", choices=["cases", "papers", *leaves.SINGULAR])
+    _add_selection(command)
+    command.set_defaults(command=_list)
+
+    command = commands.add_parser("claims", help="every printed number")
+    command.add_argument("--csv", action="store_true", help="as comma-separated values, one number a line")
+    command.set_defaults(command=_claims)
+
+    command = commands.add_parser(
+        "check", help="read all data files strictly; the first mistake is named by file and line"
+    )
+    command.add_argument("folder", nargs="?", type=Path, help="folder of paper files (default: those that come along)")
+    command.set_defaults(command=_check)
+
+    command = commands.add_parser("report", help="render the reports from what was recorded")
+    command.add_argument("--out", type=Path, default=Path("reports"), help="folder that is written (default: reports)")
+    command.add_argument("--recorded", type=Path, help="folder of recorded baselines (default: those that come along)")
+    command.set_defaults(command=_report)
+
+    command = commands.add_parser("run", help="run one case by its id, as `vitbench list` shows it")
+    command.add_argument("id")
+    _add_selection(command)
+    _add_places(command)
+    command.add_argument("--seed", type=int, default=0)
+    command.add_argument("--fresh", action="store_true", help="train again although there is a record")
+    command.set_defaults(command=_run)
+
+    command = commands.add_parser("record", help="add the records of a runs directory to the baselines")
+    _add_selection(command)
+    _add_places(command)
+    command.add_argument("--machine", required=True, help="name of the machine, chosen by you, such as h200 or cpu")
+    command.add_argument("--reason", required=True, help="why; for the commit that takes them in")
+    command.add_argument("--seeds", type=int, default=1)
+    command.add_argument("--recorded", type=Path, help="folder that is written (default: baselines/recorded)")
+    command.set_defaults(command=_record)
+
+    command = commands.add_parser("doctor", help="what this machine has: versions, device, data sets found and missing")
+    _add_places(command)
+    command.set_defaults(command=_doctor)
+    return parser
+
+
+def _add_selection(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--budget", choices=[one.value for one in Budget], help="default: quick, with --gpu paper")
+    command.add_argument("--gpu", action="store_true", help="on the GPU")
+    command.add_argument("--all-rows", action="store_true", help="quick budget: every row of the tables")
+    command.add_argument("--dataset", action="append", default=[], metavar="NAME")
+    command.add_argument("--model", action="append", default=[], metavar="NAME")
+    command.add_argument("--objective", action="append", default=[], metavar="EXPR")
+
+
+def _add_places(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--runs", type=Path, default=Path(".vitbench"), help="records and checkpoints (default: .vitbench)"
+    )
+    command.add_argument("--data", type=Path, default=os.environ.get("VITBENCH_DATA"), help="folder of data sets")
+    command.add_argument("--download", action="store_true", help="fetch absent data sets into it")
+
+
+def _session(options: argparse.Namespace) -> Session:
+    selection = Selection(
+        budget=Budget(options.budget or ("paper" if options.gpu else "quick")),
+        all_rows=options.all_rows,
+        datasets=tuple(options.dataset),
+        models=tuple(options.model),
+        objectives=tuple(options.objective),
+    )
+    selection.check()
+    places = {}
+    if hasattr(options, "runs"):
+        data = Path(options.data) if options.data else None
+        places = {"runs": options.runs, "data": data, "download": options.download}
+    return Session(Options(selection=selection, device="cuda" if options.gpu else "cpu", **places))
+
+
+def _cases(session: Session) -> dict[str, Case]:
+    return {case.id: case for case in session.options.selection.cases(session.papers.values())}
+
+
+def _list(options: argparse.Namespace) -> int:
+    if options.what == "papers":
+        lines = [f"{paper.name}  {paper.authors}, {paper.year}: {paper.title}" for paper in papers.load_all()]
+    elif options.what == "cases":
+        lines = list(_cases(_session(options)))
+    else:
+        lines = leaves.known(options.what)
+    print("\n".join(lines))
+    return 0
+
+
+def _claims(options: argparse.Namespace) -> int:
+    rows = list(papers.claims(papers.load_all()))
+    if options.csv:
+        writer = csv.DictWriter(sys.stdout, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    else:
+        from tabulate import tabulate
+
+        print(tabulate(rows, headers="keys", disable_numparse=True))
+    return 0
+
+
+def _check(options: argparse.Namespace) -> int:
+    found = papers.load_all(options.folder)
+    recorded, problems = baselines.load_all(papers.data_folder() / "recorded")
+    for problem in problems:
+        print(problem)
+    for paper in found:
+        cases = list(paper.cases)
+        printed = sum(len(case.claims) for case in cases)
+        counts = f"{len(paper.tables)} tables, {len(cases)} cases, {printed} printed numbers"
+        print(f"{paper.path.name}: {counts}, {len(paper.conclusions)} conclusions")
+    print(f"recorded: {len(recorded)} measurements")
+    return 2 if problems or not found else 0
+
+
+def _report(options: argparse.Namespace) -> int:
+    from vitbench.report import pages
+    from vitbench.report.results import Results
+
+    measured, problems = baselines.load_all(options.recorded or papers.data_folder() / "recorded")
+    found = papers.load_all()
+    trained = sorted({one.dataset for one in measured if one.budget == Budget.QUICK and one.metric == "accuracy"})
+    quick = Selection(all_rows=True, datasets=tuple(trained))
+    cases = {Budget.PAPER: Selection(budget=Budget.PAPER).cases(found)}
+    if any(one.budget == Budget.SHORT for one in measured):
+        cases[Budget.SHORT] = Selection(budget=Budget.SHORT).cases(found)
+    cases[Budget.QUICK] = quick.cases(found)
+    material = pages.Material(papers=found, results=Results(measured), cases=cases, problems=problems)
+    for path in pages.write(options.out, material):
+        print(path)
+    return 0
+
+
+def _run(options: argparse.Namespace) -> int:
+    from vitbench.progress import Progress
+
+    session = _session(options)
+    cases = _cases(session) | _cases(_all_rows(session))
+    if options.id not in cases:
+        raise unknown("case", options.id, cases)
+    case = cases[options.id]
+    if options.gpu:
+        _require_gpu()
+    is_terminal = sys.stderr.isatty()
+    start = "\r" if is_terminal else "\n"
+    session.tell = Progress(lambda line: print(line, end=start, file=sys.stderr, flush=True), is_terminal=is_terminal)
+    outcome = session.accuracy(case)
+    for line in summary.lines([summary.payload(outcome, "run")]):
+        print(line)
+    for finding in outcome.findings:
+        print(finding)
+    for problem in session.store.problems:
+        print(f"set aside: {problem}", file=sys.stderr)
+    return summary.exit_of(outcome.findings)
+
+
+def _all_rows(session: Session) -> Session:
+    selection = replace(session.options.selection, all_rows=True)
+    return Session(replace(session.options, selection=selection))
+
+
+def _require_gpu() -> None:
+    import torch
+
+    if not torch.cuda.is_available():
+        raise UserError("--gpu: torch sees no GPU on this machine; leave --gpu out, or see `vitbench doctor`")
+
+
+def _record(options: argparse.Namespace) -> int:
+    if not options.reason.strip():
+        raise UserError("--reason is empty; say why these records become the baseline")
+    commit = machine.commit()
+    if not commit or commit.endswith("+"):
+        state = "has uncommitted changes" if commit else "is no git checkout"
+        raise UserError(
+            f"this tree {state}; commit first, or say the commit in the environment variable VITBENCH_COMMIT"
+        )
+    session = _session(options)
+    session = Session(replace(session.options, seeds=options.seeds))
+    measured: list[baselines.Measurement] = []
+    for case, identity in summary.wanted(session, list(_cases(session).values())):
+        record = session.store.read(identity)
+        if record is not None:
+            measured += baselines.measurements(case, record, machine=options.machine)
+    if not measured:
+        raise UserError(f"{options.runs} holds no record of these cases; run `pytest benchmarks` with the same options")
+    folder = options.recorded or papers.data_folder() / "recorded"
+    for path in baselines.save(folder, measured):
+        print(f"{path}: {options.reason}")
+    return 0
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    for name, version in machine.versions().items():
+        print(f"{name:12} {version}")
+    import torch
+
+    gpus = [torch.cuda.get_device_name(one) for one in range(torch.cuda.device_count())]
+    print(f"{'device':12} {machine.device_name('cpu')}, {machine.threads()} thread a run")
+    print(f"{'GPU':12} {', '.join(gpus) or 'none that torch sees: run without --gpu, or install the driver'}")
+    data = Path(options.data) if options.data else None
+    print(f"{'data':12} {data or 'no folder: give --data DIR or set VITBENCH_DATA'}")
+    for name in leaves.known("datasets"):
+        leaf = leaves.find("datasets", name)
+        try:
+            leaf.load()(data, image_size=leaf.constants["IMAGE_SIZE"], download=options.download)
+            state = "found"
+        except UserError as error:
+            state = str(error)
+        print(f"  {name:10} {state}")
+    return 0

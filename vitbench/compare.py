@@ -1,0 +1,127 @@
+"""What comparing says: a measured value against a recorded one (can fail), or against a printed one (is reported)."""
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+
+from vitbench.metrics import Metric
+
+Z95 = 1.96  # a 95 % interval of a normal variable
+
+
+class Verdict(StrEnum):
+    """A measured value against a baseline of ours."""
+
+    SAME = "same"
+    BETTER = "better"
+    WORSE = "worse"
+    UNDECIDED = "undecided"
+    NEW = "new"
+    MISSING = "missing"
+    STALE = "stale"
+    INVALID = "invalid"
+
+
+class ClaimVerdict(StrEnum):
+    """A measured value against what a paper printed."""
+
+    REPRODUCED = "reproduced"
+    DEVIATES = "deviates"
+    OPPOSITE = "opposite sign"
+    UNDECIDED = "undecided"
+    NOT_RUN = "not run"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One verdict with what it rests on.
+
+    Attributes:
+        subject: what was judged, such as a case's id.
+        reference: what the value was compared with, or None.
+        against: where the reference is from.
+        required: whether it is a failure that there is no reference.
+    """
+
+    subject: str
+    metric: str
+    verdict: Verdict
+    value: float | None
+    reference: float | None
+    against: str
+    required: bool = False
+
+    @property
+    def fails(self) -> bool:
+        """Whether it makes a test fail."""
+        return self.verdict in (Verdict.WORSE, Verdict.MISSING) or (self.verdict == Verdict.NEW and self.required)
+
+    def __str__(self) -> str:
+        shown = ["nothing" if one is None else f"{one:.6g}" for one in (self.value, self.reference)]
+        return f"{self.subject}: {self.metric} is {self.verdict}: measured {shown[0]}, {self.against} {shown[1]}"
+
+
+def judge(metric: Metric, measured: float | None, reference: float | None, *, tolerance: float = 0.0) -> Verdict:
+    """Compare in both directions, so that a value that vanished is never a pass.
+
+    Args:
+        metric: says which way is better; where neither is, every difference is worse.
+        measured, reference: in the metric's unit; at least one is there.
+        tolerance: differences up to it are the same.
+
+    Raises:
+        ValueError: if both are None.
+    """
+    if measured is None and reference is None:
+        raise ValueError(f"{metric.name}: nothing to judge, neither measured nor recorded")
+    if reference is None:
+        return Verdict.NEW
+    if measured is None:
+        return Verdict.MISSING
+    gain = measured - reference if metric.better == "higher" else reference - measured
+    if abs(gain) <= tolerance:
+        return Verdict.SAME
+    return Verdict.BETTER if gain > 0 and metric.better else Verdict.WORSE
+
+
+def standard_error(accuracy: float, images: int) -> float:
+    """Binomial standard error, in points, of an accuracy in percent over so many test images.
+
+    It leaves out the spread between seeds, so it is the least that an interval must allow for.
+    """
+    share = min(max(accuracy / 100, 0.0), 1.0)
+    return 100 * math.sqrt(share * (1 - share) / images)
+
+
+def judge_level(measured: float | None, printed: float, *, error: float) -> ClaimVerdict:
+    """An accuracy, or a drop, against the printed one.
+
+    Args:
+        error: standard error of the difference, in points; infinite where nothing is known of it.
+    """
+    if measured is None:
+        return ClaimVerdict.NOT_RUN
+    if math.isinf(error):
+        return ClaimVerdict.UNDECIDED
+    return ClaimVerdict.REPRODUCED if abs(measured - printed) <= Z95 * error else ClaimVerdict.DEVIATES
+
+
+def judge_gain(measured: float | None, printed: float | None, *, error: float) -> ClaimVerdict:
+    """What a method adds to plain cross-entropy, here and in print: the sign first, for levels do not travel.
+
+    Args:
+        error: standard error of one such difference, in points.
+    """
+    if measured is None or printed is None:
+        return ClaimVerdict.NOT_RUN
+    deviates = abs(measured - printed) > Z95 * math.sqrt(2) * error
+    if abs(measured) <= Z95 * error:  # of no sign: undecided, unless it is too far from what was printed in any case
+        return ClaimVerdict.DEVIATES if deviates else ClaimVerdict.UNDECIDED
+    if measured * printed < 0:
+        return ClaimVerdict.OPPOSITE
+    return ClaimVerdict.DEVIATES if deviates else ClaimVerdict.REPRODUCED
+
+
+def chance_ceiling(classes: int, images: int) -> float:
+    """The accuracy (%) that guessing stays below with probability 0.999, by the normal approximation."""
+    return 100 / classes + 3.09 * standard_error(100 / classes, images)

@@ -1,0 +1,171 @@
+"""What a paper concludes in words, as rules that printed and measured numbers can be held against."""
+
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import product
+
+from vitbench.errors import UserError, unknown
+from vitbench.metrics import METRICS
+from vitbench.objective import Objective, parse
+from vitbench.sections import Section
+
+
+class Holding(StrEnum):
+    """Whether numbers bear a conclusion out."""
+
+    HOLDS = "holds"
+    CONTRADICTED = "contradicted"
+    UNDECIDED = "undecided"
+    NOT_RUN = "not run"
+
+
+# Values of (model, data set, metric): (objective, value or None, its standard error) of each row of the table.
+Row = tuple[Objective, float | None, float]
+Rows = Callable[[str, str, str], Sequence[Row]]
+
+# What a table prints: model, data set, metric, objective.
+Cell = tuple[str, str, str, Objective]
+
+_KEYS = ("text", "where", "table", "models", "datasets", "left", "is", "right", "metric")
+_BOUNDS = ("by_at_least", "by_at_most")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conclusion:
+    """One statement of the text: in `metric`, `left` is higher or lower than `right`.
+
+    Attributes:
+        left, right: an objective; with `any*` for a weight, every row of the table with these terms, of which
+            the best counts; `right` may be "others", the table's other rows of the model.
+        relation: "higher" or "lower".
+        by_at_least, by_at_most: bounds on the difference, in units of the metric, or None.
+        holds_for: "all" pairs of model and data set, or "most" of them (more than half).
+    """
+
+    text: str
+    where: str
+    table: str
+    models: tuple[str, ...]
+    datasets: tuple[str, ...]
+    left: str
+    relation: str
+    right: str
+    metric: str
+    by_at_least: float | None
+    by_at_most: float | None
+    holds_for: str
+
+    @classmethod
+    def read(cls, section: Section, *, tables: Mapping[str, Sequence[Cell]]) -> "Conclusion":
+        """Read one entry of `[[conclusions]]`.
+
+        Args:
+            section: the entry.
+            tables: per table, what it prints.
+
+        Raises:
+            UserError: for an unknown, missing or impossible value, or a side that is no row of the table.
+        """
+        section.keys(*_KEYS, *_BOUNDS, "holds_for")
+        table = section.one_of("table", list(tables))
+        conclusion = cls(
+            text=section.get("text", str),
+            where=section.get("where", str),
+            table=table,
+            models=_names(section, "model", sorted({model for model, _, _, _ in tables[table]})),
+            datasets=_names(section, "dataset", sorted({dataset for _, dataset, _, _ in tables[table]})),
+            left=section.get("left", str),
+            relation=section.one_of("is", ["higher", "lower"]),
+            right=section.get("right", str),
+            metric=section.one_of("metric", list(METRICS), "accuracy"),
+            holds_for=section.one_of("holds_for", ["all", "most"], "all"),
+            **{bound: section.get(bound, float, None) for bound in _BOUNDS},
+        )
+        for side in ("left", "right"):
+            conclusion._check(side, section, tables[table])
+        return conclusion
+
+    def _check(self, side: str, section: Section, cells: Sequence[Cell]) -> None:
+        text, where = getattr(self, side), section.where(side)
+        if side == "right" and text == "others":
+            return
+        _pattern(text, where=where)
+        for model, dataset in product(self.models, self.datasets):
+            rows = [cell[3] for cell in cells if cell[:3] == (model, dataset, self.metric)]
+            if not any(_matches(text, objective) for objective in rows):
+                what = f"Table {self.table} prints no {self.metric} of {model} under {text!r} on {dataset}"
+                raise UserError(f"{where}: {what}; write {side} as a row of the table is written")
+
+    def judge(self, rows: Rows) -> Holding:
+        """Hold the statement against numbers.
+
+        Args:
+            rows: for a model, a data set and a metric, the rows of the table with value and standard error.
+        """
+        pairs = product(self.models, self.datasets)
+        results = [self._one(rows(model, dataset, self.metric)) for model, dataset in pairs]
+        if self.holds_for == "most":
+            return _most(results)
+        for result in (Holding.CONTRADICTED, Holding.NOT_RUN, Holding.UNDECIDED):
+            if result in results:
+                return result
+        return Holding.HOLDS
+
+    def _one(self, rows: Sequence[Row]) -> Holding:
+        left = [row for row in rows if _matches(self.left, row[0])]
+        right = [row for row in rows if (row not in left if self.right == "others" else _matches(self.right, row[0]))]
+        best_left, best_right = _best(left, self.metric), _best(right, self.metric)
+        if best_left is None or best_right is None:
+            return Holding.NOT_RUN
+        gap = best_left[0] - best_right[0] if self.relation == "higher" else best_right[0] - best_left[0]
+        noise = 1.96 * math.hypot(best_left[1], best_right[1])  # 95 % interval of a difference of two means
+        # A bound is widened by 1e-9 because 64.02 - 62.02 is less than 2 in binary.
+        checks = [gap] if self.by_at_least is None else [gap - self.by_at_least + 1e-9]
+        if self.by_at_most is not None:
+            checks.append(self.by_at_most - gap + 1e-9)
+        if any(abs(check) <= noise for check in checks):
+            return Holding.UNDECIDED
+        return Holding.HOLDS if all(check > 0 for check in checks) else Holding.CONTRADICTED
+
+
+def _most(results: list[Holding]) -> Holding:
+    half = len(results) / 2
+    if results.count(Holding.HOLDS) > half:
+        return Holding.HOLDS
+    if results.count(Holding.CONTRADICTED) >= half:
+        return Holding.CONTRADICTED
+    return Holding.NOT_RUN if Holding.NOT_RUN in results else Holding.UNDECIDED
+
+
+def _best(rows: Sequence[Row], metric: str) -> tuple[float, float] | None:
+    """Best value with its standard error; None while a row has none, for the best may be the missing one."""
+    values = [(value, error) for _, value, error in rows if value is not None]
+    if not values or len(values) < len(rows):
+        return None
+    return (min if METRICS[metric].better == "lower" else max)(values)
+
+
+def _names(section: Section, kind: str, known: Sequence[str]) -> tuple[str, ...]:
+    key = f"{kind}s"
+    names = section.get(key, list)
+    if not names:
+        raise UserError(f"{section.where(key)}: {key}: expected at least one {kind}, got none")
+    for name in names:
+        if name not in known:
+            raise unknown(kind, str(name), known, where=section.where(key))
+    return tuple(names)
+
+
+def _pattern(text: str, *, where: str = "") -> tuple[Objective, list[str]]:
+    """An objective, and the names of its terms that stand for every weight and argument."""
+    return parse(re.sub(r"\bany\s*\*", "", text), where=where), re.findall(r"\bany\s*\*\s*([\w.]+)", text)
+
+
+def _matches(text: str, objective: Objective) -> bool:
+    pattern, free = _pattern(text)
+    return pattern.names == objective.names and all(
+        wanted.name in free or str(wanted) == str(found) for wanted, found in zip(pattern, objective, strict=True)
+    )

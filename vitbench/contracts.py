@@ -1,0 +1,125 @@
+"""What the parts hand to each other: a model's `Output`, a term's `Step`, a data set's `Split`.
+
+Letters: B batch, H W pixels, h w grid cells, D features, K classes, N images of a split.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True, kw_only=True)
+class Output:
+    """What a model returns for images (B, 3, H, W) in [0, 1].
+
+    Attributes:
+        logits: (B, K), before the softmax.
+        embedding: (B, D), what the classifier reads.
+        grids: feature maps (B, D, h, w) without class tokens, coarsest last.
+    """
+
+    logits: Tensor
+    embedding: Tensor
+    grids: tuple[Tensor, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One training step as a term sees it.
+
+    Attributes:
+        images: (B, 3, H, W) in [0, 1], after augmentation.
+        labels: (B,) int64 in [0, K).
+        out: the model's output on `images`.
+        model: the model itself, for terms that run it again.
+        views: further versions of the images that a term asked for, by name.
+        progress: share of the phase that is done, a 0-d tensor in [0, 1].
+        generator: source of every random draw of the terms; None draws from torch's global one.
+    """
+
+    images: Tensor
+    labels: Tensor
+    out: Output
+    model: nn.Module
+    views: Mapping[str, Tensor] = field(default_factory=dict)
+    progress: Tensor = field(default_factory=lambda: torch.zeros(()))
+    generator: torch.Generator | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """What a term must know of the model that it is trained with.
+
+    Attributes:
+        channels: D of the coarsest grid.
+        height, width: h and w of the coarsest grid.
+        embedding: D of the embedding.
+        classes: K.
+    """
+
+    channels: int
+    height: int
+    width: int
+    embedding: int
+    classes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Images:
+    """One half of a data set, resident in memory.
+
+    Attributes:
+        images: (N, 3, H, W) uint8.
+        labels: (N,) int64 in [0, K).
+    """
+
+    images: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        """N."""
+        return len(self.labels)
+
+    def to(self, device: torch.device) -> "Images":
+        """The same images on another device."""
+        return Images(images=self.images.to(device), labels=self.labels.to(device))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """A data set: what is trained on, what is tested on, and the names of the K classes."""
+
+    train: Images
+    test: Images
+    classes: tuple[str, ...]
+
+    def to(self, device: torch.device) -> "Split":
+        """The same split on another device."""
+        return Split(train=self.train.to(device), test=self.test.to(device), classes=self.classes)
+
+
+class Normalize(nn.Module):
+    """Pixels in [0, 1] to the range that a network was designed for; part of the model.
+
+    Args:
+        mean: per channel, in pixel units of [0, 1].
+        std: per channel, likewise.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        mean: tuple[float, float, float] = (0.5, 0.5, 0.5),
+        std: tuple[float, float, float] = (0.5, 0.5, 0.5),
+    ) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) in [0, 1] to the same shape, centred and scaled."""
+        return (images - self.mean) / self.std

@@ -1,0 +1,47 @@
+"""What a user can get wrong, and what a machine can: each error is one line that says the way out.
+
+`UserError` is printed without a traceback by the command line and by the pytest plugin.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+MANY = 12  # names that an error lists at most
+
+
+class UserError(Exception):
+    """A mistake in an option, a name or a data file: expected, got, what to do."""
+
+
+class DataAbsent(UserError):
+    """A data set is not where it was looked for; the message has the path and the command that gets it."""
+
+
+class DataBroken(UserError):
+    """A data set is there but damaged: wrong checksum, truncated, unsafe member, wrong size."""
+
+
+class NonFinite(Exception):
+    """A loss, a gradient or a weight became NaN or infinite; training stops at once."""
+
+
+class OutOfMemory(Exception):
+    """The device has not enough memory for the batch that the message names."""
+
+
+def unknown(kind: str, name: str, known: Iterable[str], *, where: str = "") -> UserError:
+    """The error for a name that nothing has, with the nearest known names first.
+
+    Args:
+        kind: what the name should have been, such as "term".
+        name: what was written.
+        known: every name that would have been right.
+        where: file and line, or the option that the name came from.
+    """
+    names = sorted(known)
+    folded = {one.lower(): one for one in names}  # papers print DRLoc and ViT
+    near = [folded[one] for one in difflib.get_close_matches(name.lower(), folded, n=3, cutoff=0.5)]
+    hint = f"did you mean {' or '.join(near)}? " if near else ""
+    place = f"{where}: " if where else ""
+    shown = ", ".join(names[:MANY]) + (f", … ({len(names)} in all)" if len(names) > MANY else "")
+    return UserError(f"{place}unknown {kind} {name!r}; {hint}known: {shown or 'none'}")

@@ -1,0 +1,177 @@
+"""The identity of a run: everything that determines its result, and nothing else.
+
+Cells of different tables, and of different papers, whose runs are identical share one trained model.
+Computed from names, data files and source text, without torch.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import vitbench
+from vitbench import leaves
+from vitbench.case import Budget, Case, Phase
+from vitbench.objective import Objective
+
+
+@dataclass(frozen=True, kw_only=True)
+class Identity:
+    """What a run is.
+
+    Attributes:
+        kind: "run" (one trained model, one seed), "size" (counted, never trained), "inference" or "training" (timed).
+        model: `leaf/variant`.
+        objective: with every argument filled in.
+        data: digest of the data set's content.
+        phases: as they are run, after the budget was applied; none where nothing is trained.
+        versions: of the leaves, the training loop and the measurements.
+        machine: what a timing depends on besides: device, threads, versions; empty for the other kinds.
+    """
+
+    kind: str = "run"
+    model: str
+    objective: Objective
+    dataset: str
+    data: str
+    classes: int
+    image_size: int
+    budget: Budget
+    versions: Mapping[str, str]
+    phases: tuple[Phase, ...] = ()
+    seed: int = 0
+    precision: str = "fp32"
+    machine: Mapping[str, str] | None = None
+
+    def content(self) -> dict[str, Any]:
+        """The same as plain data, as it stands in the record."""
+        plain: dict[str, Any] = json.loads(json.dumps(asdict(self), default=dict, sort_keys=True))
+        return plain | {"objective": str(self.objective)}
+
+    @property
+    def key(self) -> str:
+        """Digest of the content."""
+        return digest(self.content())
+
+    @property
+    def name(self) -> str:
+        """Name of its folder: readable, and unique by the key at its end."""
+        parts = [
+            self.kind,
+            self.model,
+            self.objective.slug,
+            self.dataset,
+            self.budget,
+            f"s{self.seed}",
+            self.key[:12],
+        ]
+        return re.sub(r"[^\w.+-]", "-", "_".join(_clip(part) for part in parts), flags=re.ASCII)
+
+
+def digest(content: Mapping[str, Any]) -> str:
+    """SHA-256 of plain data in canonical JSON."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _clip(part: str) -> str:
+    return part if len(part) <= 60 else part[:60]  # a folder's name has at most 255 bytes
+
+
+def of_run(case: Case, *, budget: Budget, seed: int = 0, precision: str = "fp32") -> Identity:
+    """The run that a case needs.
+
+    Args:
+        case: with the data set that is to be trained on.
+        budget: decides the network, the phases and the form of the terms.
+        seed: of weights, order of the data and every other draw.
+        precision: "fp32" or "bf16".
+    """
+    model = case.model.at(budget)
+    objective = resolve(case, budget)
+    data = leaves.find("datasets", case.dataset)
+    phases = case.recipe.at(budget)
+    core = [
+        "train",
+        "measure/accuracy",
+        "measure/attack",
+        *(["augment"] if any(p.augmentation for p in phases) else []),
+    ]
+    return Identity(
+        model=model,
+        objective=objective,
+        dataset=case.dataset,
+        data=str(data.constant("DIGEST")),
+        classes=data.constant("CLASSES"),
+        image_size=data.constant("IMAGE_SIZE"),
+        budget=budget,
+        versions=_versions(model, objective, core) | {f"datasets/{case.dataset}": data.version},
+        phases=phases,
+        seed=seed,
+        precision=precision,
+    )
+
+
+def of_size(case: Case) -> Identity:
+    """What is counted for a case: the paper's network and terms, whatever the budget."""
+    return _untrained(case, kind="size", budget=Budget.PAPER, core=["measure/size"])
+
+
+def of_timing(case: Case, *, kind: str, budget: Budget, precision: str, machine: Mapping[str, str]) -> Identity:
+    """What is timed for a case, on one machine.
+
+    Args:
+        kind: "inference", which no objective takes part in, or "training".
+        machine: see `vitbench.machine.timing_key`.
+    """
+    case = case.baseline if kind == "inference" else case
+    identity = _untrained(case, kind=kind, budget=budget, core=["measure/speed", "learner"])
+    return replace(identity, precision=precision, machine=dict(machine), phases=case.recipe.at(budget)[:1])
+
+
+def resolve(case: Case, budget: Budget) -> Objective:
+    """The objective with the paper's defaults, under the tiny form's arguments where the budget is quick.
+
+    What the notation itself sets stays as it is.
+    """
+    arguments = {name: dict(values) for name, values in case.defaults.items()}
+    if budget == Budget.QUICK:
+        for name in case.objective.names:
+            tiny = leaves.find("terms", name).constants.get("TINY", {})
+            arguments[name] = arguments.get(name, {}) | tiny
+    return case.objective.with_arguments({name: dict(sorted(one.items())) for name, one in arguments.items()})
+
+
+def _untrained(case: Case, *, kind: str, budget: Budget, core: list[str]) -> Identity:
+    """Weights do not matter to sizes and speeds, nor what the images show."""
+    model = case.model.at(budget)
+    objective = resolve(case, budget).unweighted()
+    data = leaves.find("datasets", case.dataset)
+    return Identity(
+        kind=kind,
+        model=model,
+        objective=objective,
+        dataset=case.dataset,
+        data="",
+        classes=data.constant("CLASSES"),
+        image_size=data.constant("IMAGE_SIZE"),
+        budget=budget,
+        versions=_versions(model, objective, core),
+    )
+
+
+def _versions(model: str, objective: Objective, core: list[str]) -> dict[str, str]:
+    name = model.partition("/")[0]
+    versions = {f"models/{name}": leaves.find("models", name).version}
+    versions |= {f"terms/{name}": leaves.find("terms", name).version for name in objective.names}
+    return versions | {name: _core_version(name) for name in core}
+
+
+@cache
+def _core_version(name: str) -> str:
+    """`VERSION` of one of our own modules, read without importing it."""
+    path = Path(vitbench.__path__[0]) / f"{name}.py"
+    return leaves.Leaf("models", name, name, "", path).version

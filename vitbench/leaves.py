@@ -1,0 +1,234 @@
+"""Find models, terms and data sets by name, without importing them.
+
+The file name is the name: `vit` is `vitbench/models/vit.py`. A dotted name (`mypkg.losses.mine`) is other
+people's code: a module with a function `build`, or a function or class in a module. Constants, the version
+and the arguments of `build` are read from the source with `ast`, so that a misspelt name or argument is an
+error at collection, before torch is imported.
+"""
+
+import ast
+import hashlib
+import importlib
+import sys
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache, cached_property
+from importlib.machinery import ModuleSpec, PathFinder
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal
+
+from vitbench.errors import UserError, unknown
+from vitbench.objective import Objective
+
+Kind = Literal["models", "terms", "datasets"]
+# Arguments that a run gives, and no notation.
+HANDED_IN = {"self", "shape", "classes", "image_size", "variant", "root", "download", "images", "generator"}
+SINGULAR = {"models": "model", "terms": "term", "datasets": "data set"}
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """One model, term or data set: where its code is, and what can be read from it.
+
+    Attributes:
+        kind: the folder that such things live in.
+        name: as written by the user.
+        module: dotted name of the module.
+        attribute: the function or class that builds it.
+        path: the source file.
+    """
+
+    kind: Kind
+    name: str
+    module: str
+    attribute: str
+    path: Path
+
+    @cached_property
+    def _tree(self) -> ast.Module:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # Python's remarks on somebody's code come when it is imported
+                return ast.parse(self.path.read_bytes())
+        except SyntaxError as error:
+            raise UserError(f"{self.path}:{error.lineno or 1}: cannot be read as Python: {error.msg}") from None
+        except (OSError, ValueError) as error:
+            raise UserError(f"{self.path}: cannot be read as Python: {error}") from None
+
+    @cached_property
+    def constants(self) -> dict[str, Any]:
+        """Upper-case module constants that are literals."""
+        found = {}
+        for node in self._tree.body:
+            target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
+            if isinstance(node, ast.Assign | ast.AnnAssign) and isinstance(target, ast.Name) and node.value:
+                try:
+                    found[target.id] = ast.literal_eval(node.value)
+                except (ValueError, TypeError):
+                    continue
+        return {name: value for name, value in found.items() if name.isupper()}
+
+    @cached_property
+    def operations(self) -> frozenset[str]:
+        """Functions of the file that take a generator, which is what makes an augmentation of one."""
+        functions = [node for node in self._tree.body if isinstance(node, ast.FunctionDef)]
+        return frozenset(one.name for one in functions if any(a.arg == "generator" for a in one.args.kwonlyargs))
+
+    @cached_property
+    def parameters(self) -> frozenset[str] | None:
+        """Names that can be given to `build`, or None where it takes any."""
+        node = next((one for one in self._tree.body if getattr(one, "name", None) == self.attribute), None)
+        if isinstance(node, ast.ClassDef):
+            node = next((one for one in node.body if getattr(one, "name", None) == "__init__"), None)
+        if not isinstance(node, ast.FunctionDef) or node.args.kwarg:
+            return None
+        return frozenset(argument.arg for argument in (*node.args.args, *node.args.kwonlyargs))
+
+    @cached_property
+    def version(self) -> str:
+        """`VERSION` of the file; where somebody else's file has none, a digest of its text."""
+        if "VERSION" in self.constants:
+            return str(self.constants["VERSION"])
+        return "sha256:" + hashlib.sha256(self.path.read_bytes()).hexdigest()[:16]
+
+    def constant(self, name: str) -> Any:
+        """A constant that things of this kind cannot do without.
+
+        Raises:
+            UserError: if the file does not set it to a literal.
+        """
+        if name not in self.constants:
+            what = f"the {SINGULAR[self.kind]} {self.name!r}"
+            raise UserError(f"{self.path}: {what} needs a line `{name} = …` with a literal value; add it")
+        return self.constants[name]
+
+    def check_arguments(self, arguments: set[str], *, where: str = "") -> None:
+        """Refuse an argument that `build` does not take.
+
+        Raises:
+            UserError: naming the nearest arguments that it takes.
+        """
+        known = self.parameters
+        if known is None:
+            return
+        known -= HANDED_IN
+        for argument in sorted(arguments - known):
+            raise unknown(f"argument of {self.name}", argument, known, where=where)
+
+    def load(self) -> Callable[..., Any]:
+        """Import the module and return what builds it."""
+        if str(Path.cwd()) not in sys.path and "." in self.name:
+            sys.path.append(str(Path.cwd()))
+        build: Callable[..., Any] = getattr(importlib.import_module(self.module), self.attribute)
+        return build
+
+
+def known(kind: Kind) -> list[str]:
+    """Names of the leaves that come with the package, sorted."""
+    folder = Path(__file__).parent / kind
+    return sorted(path.stem for path in folder.glob("*.py") if path.stem != "__init__")
+
+
+def find(kind: Kind, name: str, *, where: str = "") -> Leaf:
+    """Find a leaf by its name.
+
+    Args:
+        kind: "models", "terms" or "datasets".
+        name: file name of one of ours, or the dotted name of somebody else's.
+        where: file and line, or the option that the name came from.
+
+    Raises:
+        UserError: if nothing has that name.
+    """
+    try:
+        return _find_foreign(kind, name) if "." in name else _find_own(kind, name)
+    except UserError as error:
+        raise UserError(f"{where}: {error}" if where else str(error)) from None
+
+
+@cache
+def _find_own(kind: Kind, name: str) -> Leaf:
+    if name not in known(kind):
+        raise unknown(SINGULAR[kind], name, known(kind))
+    path = Path(__file__).parent / kind / f"{name}.py"
+    return Leaf(kind, name, f"vitbench.{kind}.{name}", "build", path)
+
+
+def find_operation(name: str, *, where: str = "") -> Leaf:
+    """Find an operation of `vitbench.augment`, as a recipe names it.
+
+    Raises:
+        UserError: if there is none of that name.
+    """
+    path = Path(__file__).parent / "augment.py"
+    augment = Leaf("models", name, "vitbench.augment", name, path)
+    operations = augment.operations
+    if name not in operations:
+        raise unknown("augmentation", name, operations, where=where)
+    return augment
+
+
+def check_model(reference: str, *, where: str = "") -> Leaf:
+    """Refuse a model reference (`leaf/variant`) that nothing has.
+
+    Raises:
+        UserError: naming the nearest models or variants.
+    """
+    name, _, variant = reference.partition("/")
+    leaf = find("models", name, where=where)
+    variants = leaf.constants.get("VARIANTS")
+    if variants is not None and variant not in variants:
+        raise unknown(f"variant of {name}", variant, variants, where=where)
+    return leaf
+
+
+def check_objective(objective: Objective, *, where: str = "") -> None:
+    """Refuse an objective with a term or an argument that nothing has.
+
+    Raises:
+        UserError: naming the nearest terms or arguments.
+    """
+    for summand in objective:
+        leaf = find("terms", summand.name, where=where)
+        leaf.check_arguments(set(summand.term.arguments), where=where)
+
+
+@cache
+def _find_foreign(kind: Kind, name: str) -> Leaf:
+    what = f"{SINGULAR[kind]} {name!r}"
+    module, path = _module_file(name)
+    if path is None:
+        raise UserError(
+            f"{what}: no module {module!r} with a Python file on Python's path; install it or set PYTHONPATH"
+        )
+    attribute = name.removeprefix(module).lstrip(".") or "build"
+    leaf = Leaf(kind, name, module, attribute, path)
+    if not any(getattr(node, "name", None) == attribute for node in leaf._tree.body):
+        raise UserError(f"{what}: {path} defines no function or class {attribute!r}; define it there")
+    return leaf
+
+
+def _module_file(name: str) -> tuple[str, Path | None]:
+    """Longest prefix of a dotted name that is a module, and its file; nothing is imported."""
+    parts = name.split(".")
+    spec = _top_level(parts[0])
+    module = parts[0]
+    for part in parts[1:]:
+        if spec is None or spec.submodule_search_locations is None:
+            break
+        # By the last name alone: by the full one, a folder without __init__.py asks for its parent to be imported.
+        inner = PathFinder.find_spec(part, list(spec.submodule_search_locations))
+        if inner is None:
+            break
+        spec, module = inner, f"{module}.{part}"
+    origin = Path(spec.origin) if spec and spec.origin else None
+    return module, origin if origin and origin.suffix == ".py" else None
+
+
+def _top_level(name: str) -> ModuleSpec | None:
+    try:
+        return find_spec(name) or PathFinder.find_spec(name, [str(Path.cwd())])
+    except (ImportError, ValueError):
+        return None

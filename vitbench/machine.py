@@ -1,0 +1,82 @@
+"""What a result was made on and with: device, versions, commit. Without torch, except for a GPU's name."""
+
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Mapping
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+PACKAGES = ("vitbench", "torch", "torchvision", "timm", "numpy", "fvcore")
+
+
+def threads() -> int:
+    """Threads of one run on a CPU: one, unless OMP_NUM_THREADS says otherwise.
+
+    One, because two threads on shared cores are faster on a quiet machine and twice slower on a busy one.
+    """
+    wanted = os.environ.get("OMP_NUM_THREADS", "1").partition(",")[0].strip()  # "4,2" is for nested regions
+    return max(int(wanted), 1) if wanted.isdecimal() else 1
+
+
+@cache
+def device_name(device: str) -> str:
+    """The card's own name, or the processor's."""
+    if device != "cpu":
+        import torch
+
+        return torch.cuda.get_device_name(device)
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+@cache
+def versions() -> Mapping[str, str]:
+    """Of Python and of every package that a number may depend on."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def timing_key(device: str) -> dict[str, str]:
+    """What a timing is keyed by."""
+    key = {"device": device_name(device), "torch": versions()["torch"]}
+    return key if device != "cpu" else key | {"threads": str(threads())}
+
+
+@cache
+def commit() -> str:
+    """Commit of the checkout that the package is in, with "+" for uncommitted changes; "" outside of one.
+
+    The environment variable VITBENCH_COMMIT says it where there is no git.
+    """
+    if "VITBENCH_COMMIT" in os.environ:
+        return os.environ["VITBENCH_COMMIT"]
+    folder = Path(__file__).parent.parent
+    if not (folder / ".git").exists():
+        return ""
+    head = _git(folder, "rev-parse", "--short=12", "HEAD")
+    return head + ("+" if head and _git(folder, "status", "--porcelain") else "")
+
+
+def command() -> str:
+    """The command line of this process, without the folder of the program."""
+    return " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    try:
+        done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout.strip()

@@ -1,0 +1,279 @@
+"""Parameters and multiply-adds (MACs) of models and terms, counted without training them.
+
+A number of MACs means nothing without the convention that it was counted in, see docs/decisions/0005-macs.md.
+"""
+
+import re
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import FlopCounterMode, flop_registry
+
+from vitbench.contracts import Output, Step
+from vitbench.errors import UserError
+
+VERSION = 1
+
+# Names of operators that are sums of products. Interpolation (upsample_bilinear2d) is not, nor are
+# cummax, lgamma and the like, which only contain "mm", nor convert_..., which contains "conv".
+PRODUCTS = re.compile(
+    r"(?<!cu)mm(?![aiy])|^mv$|addmv|addr|dot|matmul|einsum|^(?!_?upsample).*linear|conv(?!ert)|attention|transformer"
+    r"|cdist|pdist|euclidean_dist|lstm|gru|rnn|fft_|cholesky|(?<!re)solve|linalg_(?!vector|_powsum|diagonal|cross|check)"
+)
+BOOKKEEPING = frozenset({"prim", "prims", "profiler"})  # namespaces of operators that compute nothing
+
+NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
+ACTIVATIONS = ("torch.nn.modules.activation", "timm.layers.activations")
+NOT_ACTIVATIONS = (nn.MultiheadAttention, nn.Softmax, nn.Softmax2d, nn.LogSoftmax, nn.Softmin)
+
+# Of 53 networks of timm, 51 agree to the unit; one uses einsum, which fvcore rounds, one padding="same".
+# See docs/decisions/0005-macs.md.
+AGREEMENT = 1e-3
+
+
+class UncountedOperator(UserError):
+    """An operator that multiplies and adds is not in the count, which would come out too low."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Macs:
+    """Multiply-adds of one image through a model in evaluation mode, by convention.
+
+    Attributes:
+        matmul_conv: matrix products and convolutions, those of attention included, nothing else. Exact.
+        layers: what hooks on modules see: convolutions and linear layers, 1 per element that a norm puts out
+            and 1 more where it has weights, 1 per element of an activation; no products of attention.
+        fvcore: fvcore's own count, attention written out; None where there is none.
+        reason: why `fvcore` is None, else empty.
+    """
+
+    matmul_conv: int
+    layers: int
+    fvcore: int | None
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingCost:
+    """MACs of one image in one training step, and how many times those of plain cross-entropy that is."""
+
+    macs: int
+    ratio: float
+
+
+def count_params(module: nn.Module) -> int:
+    """Trainable parameters; one that several modules share counts once."""
+    return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
+
+
+def count_macs(build: Callable[[], nn.Module], *, image_size: int) -> Macs:
+    """Multiply-adds of a model.
+
+    Args:
+        build: makes a new model: images (1, 3, image_size, image_size) to `Output` or a tensor. It is called
+            under torch's `meta` device and, for fvcore, on the CPU with timm's fused attention off.
+        image_size: H and W in pixels.
+
+    Raises:
+        UncountedOperator: if the model runs an operator that multiplies and adds but has no formula.
+    """
+    with _undisturbed():
+        with torch.device("meta"):
+            model = build().eval()
+            images = torch.zeros(1, 3, image_size, image_size)
+        with _hooked(model) as layers:
+            matmul_conv = _count_products(partial(model, images))
+        fvcore, reason = _count_with_fvcore(build, image_size=image_size, matmul_conv=matmul_conv)
+    return Macs(matmul_conv=matmul_conv, layers=sum(layers), fvcore=fvcore, reason=reason)
+
+
+def count_term_macs(
+    build: Callable[[], nn.Module],
+    *,
+    model: Callable[[], nn.Module],
+    image_size: int,
+    views: Mapping[str, Sequence[int]] | None = None,
+) -> int:
+    """Multiply-adds (`matmul_conv`) of a term for one image, besides the model's pass that it gets.
+
+    Args:
+        build: makes the term, `forward(step)`; called under torch's `meta` device.
+        model: makes the model that it is trained with: images to `Output`; likewise.
+        image_size: H and W in pixels.
+        views: shape (C, H, W) of each further version of the image that the term asked for, by name.
+
+    Raises:
+        UncountedOperator: if the term runs an operator that multiplies and adds but has no formula.
+    """
+    with _undisturbed(), torch.device("meta"):
+        network, term = model().eval(), build().eval()
+        images = torch.zeros(1, 3, image_size, image_size)
+        step = Step(
+            images=images,
+            labels=torch.zeros(1, dtype=torch.int64),
+            out=network(images),
+            model=network,
+            views={name: torch.zeros(1, *shape) for name, shape in (views or {}).items()},
+            progress=torch.zeros(()),
+        )
+        return _count_products(partial(term, step))
+
+
+def training_cost(model_macs: int, term_macs: Iterable[int]) -> TrainingCost:
+    """Cost of a training step: 3 x the forward MACs, as a backward pass costs two forward ones.
+
+    Args:
+        model_macs: `Macs.matmul_conv` of the model.
+        term_macs: `count_term_macs` of each term; cross-entropy's is 0, so that the ratio is to plain `ce`.
+    """
+    forward = model_macs + sum(term_macs)
+    return TrainingCost(macs=3 * forward, ratio=forward / model_macs)
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """What building draws is not seen outside, nor is the caller's no_grad inside.
+
+    Under no_grad torch's counter fails at a layer that is given a view of a parameter, such as a class token.
+    """
+    with torch.enable_grad(), torch.random.fork_rng(devices=[]):
+        yield
+
+
+def _count_products(run: Callable[[], object]) -> int:
+    """MACs of matrix products and convolutions that `run` dispatches on the `meta` device."""
+    audit, counter = _Audit(), FlopCounterMode(display=False)
+    with audit, counter:  # the counter is asked first and hands on what it cannot take apart
+        run()
+    if audit.uncounted:
+        raise _uncounted(", ".join(sorted(audit.uncounted)))
+    return counter.get_total_flops() // 2
+
+
+class _Audit(TorchDispatchMode):
+    """Collects operators that may multiply and add but have no formula; the counter says nothing of them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.uncounted: set[str] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        packet = func._overloadpacket
+        if packet not in flop_registry and _may_multiply(func.namespace, packet.__name__):
+            self.uncounted.add(f"{func.namespace}::{packet.__name__}")
+        return func(*args, **(kwargs or {}))
+
+
+def _may_multiply(namespace: str, name: str) -> bool:
+    """Whether an operator is, or for all we know could be, a sum of products."""
+    return namespace not in BOOKKEEPING and (namespace != "aten" or bool(PRODUCTS.search(name)))
+
+
+def _uncounted(what: str) -> UncountedOperator:
+    return UncountedOperator(
+        f"the MACs would come out too low: torch.utils.flop_counter has no formula for {what}; use an "
+        "operator that has one, or give it one with torch.utils.flop_counter.register_flop_formula"
+    )
+
+
+@contextmanager
+def _hooked(model: nn.Module) -> Iterator[list[int]]:
+    """MACs of each call of a layer inside, in the convention `layers`."""
+    counts: list[int] = []
+
+    def note(module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
+        counts.append(_layer_macs(module, args[0], output))
+
+    hooks = [module.register_forward_hook(note) for module in model.modules() if _is_layer(module)]
+    try:
+        yield counts
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _is_layer(module: nn.Module) -> bool:
+    return isinstance(module, (nn.Linear, nn.modules.conv._ConvNd, *NORMS)) or _is_activation(module)
+
+
+def _is_activation(module: nn.Module) -> bool:
+    known = any(kind.__module__ in ACTIVATIONS for kind in type(module).__mro__)
+    return known and not isinstance(module, NOT_ACTIVATIONS)
+
+
+def _layer_macs(module: nn.Module, images: Tensor, output: Tensor) -> int:
+    """MACs of one call of a layer; a bias only adds, so it counts nothing."""
+    if isinstance(module, nn.modules.conv._ConvTransposeNd):
+        return images.numel() * prod(module.weight.shape[1:])  # (in, out / groups, ...)
+    if isinstance(module, nn.Linear | nn.modules.conv._ConvNd):
+        return output.numel() * prod(module.weight.shape[1:])  # (out, in) or (out, in / groups, ...)
+    scaled = isinstance(module, NORMS) and getattr(module, "weight", None) is not None
+    return output.numel() * (2 if scaled else 1)
+
+
+def _count_with_fvcore(build: Callable[[], nn.Module], *, image_size: int, matmul_conv: int) -> tuple[int | None, str]:
+    """MACs as fvcore counts them, or None and the reason.
+
+    Raises:
+        UncountedOperator: if fvcore finds more in matrix products and convolutions than `matmul_conv`.
+    """
+    with warnings.catch_warnings(), _attention_written_out(), torch.device("cpu"):
+        warnings.simplefilter("ignore")  # fvcore, iopath and the tracer warn about their own age
+        try:
+            from fvcore.nn import FlopCountAnalysis
+        except ImportError as error:
+            return None, f"fvcore cannot be imported ({error}); pip install fvcore"
+        model = _Tensors(build().eval())
+        analysis = FlopCountAnalysis(model, torch.zeros(1, 3, image_size, image_size))
+        analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
+        analysis.set_op_handle("aten::scaled_dot_product_attention", _attention_macs)
+        try:
+            counts = analysis.by_operator()
+        except Exception as error:  # torch's tracer and fvcore's formulas raise whatever they meet
+            return None, f"fvcore cannot trace it: {type(error).__name__}: {str(error).partition(chr(10))[0]}"
+    products = sum(count for name, count in counts.items() if PRODUCTS.search(name))
+    if products > matmul_conv * (1 + AGREEMENT):
+        raise _uncounted(f"products in which fvcore counts {products:.0f} MACs where it counts {matmul_conv}")
+    if products < matmul_conv * (1 - AGREEMENT):
+        unknown = ", ".join(name for name in analysis.unsupported_ops() if PRODUCTS.search(name))
+        return None, f"fvcore misses {unknown or 'products'}: it counts {products:.0f} MACs, not {matmul_conv}"
+    return round(sum(counts.values())), ""
+
+
+class _Tensors(nn.Module):
+    """A model whose output is a tuple of tensors, which the tracer can hand on."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: Tensor) -> Any:
+        out = self.model(images)
+        return (out.logits, out.embedding, *out.grids) if isinstance(out, Output) else out
+
+
+@contextmanager
+def _attention_written_out() -> Iterator[None]:
+    """Models of timm that are built inside multiply their attention out; none calls a fused kernel."""
+    from timm.layers import set_fused_attn, use_fused_attn
+
+    enabled, experimental = use_fused_attn(), use_fused_attn(experimental=True)
+    set_fused_attn(False)
+    try:
+        yield
+    finally:
+        set_fused_attn(enabled, experimental)
+
+
+def _attention_macs(inputs: Sequence[Any], outputs: Sequence[Any]) -> int:
+    """The formula that fvcore lacks for models that call the fused function themselves: its two products."""
+    query, key, value = (one.type().sizes() for one in inputs[:3])  # (..., N, D), (..., M, D), (..., M, V)
+    return prod(query) * key[-2] + prod(query[:-1]) * key[-2] * value[-1]

@@ -1,0 +1,69 @@
+"""The table of metrics: every quantity that a paper prints or that we measure, with unit and direction."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """One named quantity.
+
+    Attributes:
+        name: as it stands in data files, records and reports.
+        unit: of every value of it, everywhere.
+        better: which way is better, or None where neither is.
+        low, high: the values that are possible.
+        decimals: how many a report shows.
+        portable: whether the value is the same on every machine, so that baselines may cross machines.
+    """
+
+    name: str
+    unit: str
+    better: Literal["higher", "lower"] | None
+    low: float = 0.0
+    high: float = float("inf")
+    decimals: int = 2
+    portable: bool = True
+
+    def holds(self, value: float) -> bool:
+        """Whether a value is possible; NaN is not."""
+        return self.low <= value <= self.high
+
+
+def _percent(name: str) -> Metric:
+    return Metric(name=name, unit="%", better="higher", high=100)
+
+
+METRICS: dict[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        _percent("accuracy"),
+        _percent("best_accuracy"),
+        Metric(name="accuracy_std", unit="points", better="lower", high=100),
+        _percent("adversarial_accuracy"),
+        # What FGSM takes away is positive; an attack that helps shows as a negative drop.
+        Metric(name="fgsm_drop", unit="points", better="lower", low=-100, high=100),
+        Metric(name="gain", unit="points", better="higher", low=-100, high=100),
+        _percent("knn"),
+        _percent("linear"),
+        Metric(name="params", unit="M", better="lower"),
+        Metric(name="macs", unit="G", better="lower", decimals=3),
+        Metric(name="macs_fvcore", unit="G", better="lower", decimals=3),
+        Metric(name="macs_layers", unit="G", better="lower", decimals=3),
+        Metric(name="term_params", unit="M", better="lower"),
+        Metric(name="training_macs", unit="G", better="lower", decimals=3),
+        Metric(name="training_macs_ratio", unit="x", better="lower"),
+        Metric(name="loss", unit="", better="lower", low=-float("inf"), decimals=4),
+        Metric(name="epoch_of_best", unit="epoch", better=None, decimals=0),
+        Metric(name="train_images", unit="images", better=None, decimals=0),
+        Metric(name="test_images", unit="images", better=None, decimals=0),
+        Metric(name="classes", unit="classes", better=None, decimals=0),
+        Metric(name="inference", unit="images/s", better="higher", decimals=0, portable=False),
+        Metric(name="training", unit="images/s", better="higher", decimals=0, portable=False),
+        Metric(name="noise_floor", unit="%", better="lower", portable=False),
+        Metric(name="step_ms", unit="ms", better="lower", portable=False),
+        Metric(name="step_ratio", unit="x", better="lower", portable=False),
+        Metric(name="peak_memory", unit="MiB", better="lower", decimals=0, portable=False),
+        Metric(name="train_seconds", unit="s", better="lower", decimals=1, portable=False),
+    )
+}

@@ -1,0 +1,63 @@
+"""The plain vision transformer with a class token, for images of 32 x 32.
+
+Source: Floros 2024, thesis, chapter 3 ("the original Vision Transformer"), after Dosovitskiy et al. 2021,
+arXiv:2010.11929. Only the 8 x 8 x 312 grid and about 15 M parameters are printed; depth, heads and MLP of
+`floros2024` are our choice, see docs/decisions/0002-floros2024-models.md.
+"""
+
+from typing import Any
+
+from timm.layers import trunc_normal_
+from timm.models.vision_transformer import VisionTransformer
+from torch import nn
+
+from vitbench.adapter import Adapter, register
+from vitbench.errors import unknown
+
+VERSION = 1
+VARIANTS: dict[str, dict[str, Any]] = {
+    "floros2024": {
+        "patch_size": 4,
+        "embed_dim": 312,
+        "depth": 13,
+        "num_heads": 6,
+        "mlp_ratio": 4,
+        "position_std": 0.02,
+    },
+    "tiny": {
+        "patch_size": 8,
+        "embed_dim": 48,
+        "depth": 2,
+        "num_heads": 3,
+        "mlp_ratio": 2,
+        "position_std": 0.2,  # some 500 steps do not teach it where a token is from .02
+    },
+}
+
+
+def build(*, classes: int, image_size: int = 32, variant: str = "floros2024") -> nn.Module:
+    """The model `vit`.
+
+    Args:
+        classes: K.
+        image_size: H and W in pixels.
+        variant: a key of `VARIANTS`.
+
+    Raises:
+        UserError: if there is no such variant.
+    """
+    if variant not in VARIANTS:
+        raise unknown("variant of vit", variant, VARIANTS)
+    return Adapter(_create(variant, num_classes=classes, img_size=image_size))
+
+
+def _create(variant: str, **options: Any) -> VisionTransformer:
+    """The network of timm, with positions that start at the spread of the variant."""
+    settings = {"img_size": 32, **VARIANTS[variant], **options}
+    spread = settings.pop("position_std")
+    network = VisionTransformer(**settings)
+    trunc_normal_(network.pos_embed, std=spread)
+    return network
+
+
+register(_create, leaf="vit", variants=VARIANTS, fixed_size=True)

@@ -1,0 +1,198 @@
+"""Records: one JSON file per run, written whole, read with suspicion, never deleted.
+
+A runs directory holds one folder per run, named after its identity: `record.json` once it is finished,
+beside it the checkpoint while it is under way and the weights when it is done.
+"""
+
+import contextlib
+import json
+import math
+import os
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from vitbench.identity import Identity, digest
+from vitbench.metrics import METRICS
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """What a run left.
+
+    Attributes:
+        identity: content of the run's identity.
+        measurements: per metric, its value in the metric's unit.
+        invalid: per metric that failed its own checks, the reason.
+        details: curves, per-image correctness bits, further numbers that reports show.
+        provenance: versions, machine, precision, engine, commit, command, date, seconds.
+    """
+
+    kind: str
+    key: str
+    identity: Mapping[str, Any]
+    measurements: Mapping[str, float]
+    provenance: Mapping[str, Any]
+    invalid: Mapping[str, str] = field(default_factory=dict)
+    details: Mapping[str, Any] = field(default_factory=dict)
+    schema: int = SCHEMA
+
+    def __post_init__(self) -> None:
+        for name, value in self.measurements.items():
+            if name not in METRICS:
+                raise ValueError(f"unknown metric {name!r}")
+            if not math.isfinite(value) or not METRICS[name].holds(value):
+                raise ValueError(f"{name} is {value!r}, outside [{METRICS[name].low:g}, {METRICS[name].high:g}]")
+        if digest(self.identity) != self.key:
+            raise ValueError("its key is not the digest of its identity")
+
+
+class Store:
+    """A runs directory.
+
+    Args:
+        root: made when the first thing is written.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.problems: list[str] = []
+
+    def folder(self, identity: Identity) -> Path:
+        """Where a run keeps its files."""
+        return self.root / "runs" / identity.name
+
+    def read(self, identity: Identity) -> Record | None:
+        """The record of a finished run, or None; a file that cannot be trusted is set aside and named."""
+        return self._read(self.folder(identity) / "record.json", identity.key)
+
+    def _read(self, path: Path, key: str) -> Record | None:
+        try:
+            text = path.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return None
+        except (OSError, UnicodeDecodeError) as error:
+            self._set_aside(path, f"it cannot be read ({error})")
+            return None
+        try:
+            record = parse(text)
+        except ValueError as error:
+            self._set_aside(path, str(error))
+            return None
+        if record.key != key:
+            self._set_aside(path, "it belongs to another run")
+            return None
+        return record
+
+    def _set_aside(self, path: Path, reason: str) -> None:
+        aside = path.with_name(f"{path.name}.set-aside-{time.time_ns()}")
+        try:
+            path.rename(aside)
+            done = f"set aside as {aside.name}"
+        except OSError as error:
+            done = f"it could not be set aside ({error.strerror})"
+        self.problems.append(f"{path}: {reason}; {done}, the run is done again")
+
+    def write(self, identity: Identity, record: Record) -> Path:
+        """Write the record of a finished run, whole or not at all."""
+        path = self.folder(identity) / "record.json"
+        write_whole(path, json.dumps(asdict(record), indent=1, sort_keys=True, allow_nan=False))
+        return path
+
+    @contextlib.contextmanager
+    def lock(self, identity: Identity) -> Iterator[None]:
+        """Hold a run for this process; a second process that wants it waits and then finds it finished."""
+        folder = self.folder(identity)
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / "lock"):
+            yield
+
+    def is_busy(self, identity: Identity) -> bool:
+        """Whether another process holds the run."""
+        folder = self.folder(identity)
+        if not folder.is_dir():
+            return False
+        try:
+            with FileLock(folder / "lock", timeout=0):
+                return False
+        except Timeout:
+            return True
+
+
+def parse(text: str) -> Record:
+    """Read a record from its JSON.
+
+    Raises:
+        ValueError: saying in one line what is wrong with it.
+    """
+    try:
+        content = json.loads(text, parse_constant=_refuse)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"it is torn or no JSON (line {error.lineno})") from None
+    except RecursionError:
+        raise ValueError("it is no record, but brackets in brackets") from None
+    if not isinstance(content, dict) or "schema" not in content:
+        raise ValueError("it is not a vitbench record")
+    if content["schema"] != SCHEMA:
+        raise ValueError(f"its schema is {content['schema']!r}, this version reads {SCHEMA}")
+    try:
+        record = Record(**content)
+        _check(record)
+    except (TypeError, ValueError, AttributeError) as error:
+        raise ValueError(f"it is damaged: {error}") from None
+    except KeyError as error:
+        raise ValueError(f"it is damaged: it says nothing of {error}") from None
+    return record
+
+
+def _refuse(constant: str) -> float:
+    raise ValueError(f"it is no JSON: {constant} is no number")
+
+
+def _check(record: Record) -> None:
+    """Refuse a record without what every reader of records relies on."""
+    if record.kind != record.identity["kind"]:
+        raise ValueError(f"it calls itself {record.kind!r} and its identity {record.identity['kind']!r}")
+    for name in ("date", "device", "precision", "engine", "commit"):
+        _expect(name, record.provenance[name], str)
+    _expect("seconds", record.provenance["seconds"], (int, float))
+    _expect("versions", record.provenance["versions"]["torch"], str)
+    for reason in record.invalid.values():
+        _expect("the reason of an invalid value", reason, str)
+    if record.kind == "run":
+        _expect("test_images", record.details["test_images"], int)
+
+
+def _expect(name: str, value: object, kind: type | tuple[type, ...]) -> None:
+    if not isinstance(value, kind):
+        raise ValueError(f"{name} is {value!r}")
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a text file so that a reader sees the old one or the new one, never a part, even after a power cut."""
+    with write_atomically(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+@contextlib.contextmanager
+def write_atomically(path: Path) -> Iterator[Path]:
+    """Give a temporary file to fill, flush it to the disk and rename it to `path`; on an error nothing is left."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.chmod(0o644)  # mkstemp's 0600 would hide shared records from their readers
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

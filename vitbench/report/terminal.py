@@ -1,0 +1,42 @@
+"""The table at the end of a run: one line a case, for somebody who looks at a terminal."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tabulate import tabulate
+
+from vitbench.metrics import METRICS
+
+COLUMNS = {
+    "run": ("accuracy", "gain", "fgsm_drop"),
+    "size": ("params", "macs", "term_params"),
+    "inference": ("inference", "noise_floor"),
+    "training": ("training", "step_ratio", "noise_floor"),
+}
+
+
+def table(kind: str, rows: Sequence[Mapping[str, Any]]) -> str:
+    """Outcomes of one kind as an aligned text table.
+
+    Args:
+        kind: "run", "size", "inference" or "training".
+        rows: each with `id`, `values` by metric and `status`.
+    """
+    metrics = COLUMNS[kind]
+    headers = ["case", *(_heading(metric) for metric in metrics), ""]
+    body = [
+        [row["id"], *(_show(metric, row["values"].get(metric)) for metric in metrics), row["status"]] for row in rows
+    ]
+    return tabulate(body, headers=headers, tablefmt="simple", disable_numparse=True)
+
+
+def _heading(metric: str) -> str:
+    unit = METRICS[metric].unit
+    return f"{metric} ({unit})" if unit else metric
+
+
+def _show(metric: str, value: float | None) -> str:
+    if value is None:
+        return ""
+    sign = "+" if metric == "gain" else ""
+    return f"{value:{sign}.{METRICS[metric].decimals}f}"

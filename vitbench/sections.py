@@ -1,0 +1,188 @@
+"""Sections of a TOML file that know where they stand, so that every mistake is told by file and line."""
+
+import math
+import re
+import tomllib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from vitbench.errors import UserError, unknown
+
+_KINDS: dict[type, str] = {
+    str: "a string",
+    int: "a whole number",
+    float: "a number",
+    dict: "a table",
+    list: "a list",
+}
+_MISSING: Any = object()
+# A string, a comment, a bracket or a comma, or anything else without spaces.
+_TOKEN = re.compile(r"""("(?:[^"\\]|\\.)*"|'[^']*'|#.*|[\[\]{},]|[^\s\[\]{},"'#]+)""")
+
+
+@dataclass(frozen=True)
+class Section:
+    """One section: its content under its dotted name.
+
+    Attributes:
+        path: the file that it is from.
+        lines: of the whole file.
+        name: "" for the whole file.
+        start: index of the line where it begins.
+    """
+
+    path: Path
+    lines: Sequence[str]
+    name: str
+    content: dict[str, Any]
+    start: int = 0
+
+    def where(self, needle: str = "") -> str:
+        """`file:line` of the section's line that sets this key, else that has this text, else of its first line."""
+        return f"{self.path}:{self._line(needle) + 1}"
+
+    def places(self, key: str) -> list[str]:
+        """`file:line` of where each item of a list begins; nothing where there is no such list."""
+        if key not in self.content:
+            return []
+        count = len(self.content[key])
+        found = [*self._items(key), *[self._line(key)] * count]  # the list itself, where no item was found
+        return [f"{self.path}:{number + 1}" for number in found[:count]]
+
+    def _line(self, needle: str) -> int:
+        own = [n for n in self._own if needle and not self.lines[n].lstrip().startswith("#")]
+        setting = (n for n in own if _setting(needle).search(self.lines[n]))
+        holding = (n for n in own if needle in self.lines[n])
+        return next(chain(setting, holding), self.start)
+
+    @cached_property
+    def _own(self) -> range:
+        """Indices of its lines, up to the next heading that is not below its own."""
+        for number in range(self.start + 1, len(self.lines)):
+            heading = _heading(self.lines[number])
+            if self.name and heading and not heading.startswith(f"{self.name}."):
+                return range(self.start, number)
+        return range(self.start, len(self.lines))
+
+    def _items(self, key: str) -> list[int]:
+        """Index of the line where each item of a list begins."""
+        first = self._line(key)
+        found: list[int] = []
+        depth, is_between = 0, True
+        for number in range(first, len(self.lines)):
+            line = self.lines[number]
+            setting = _setting(key).search(line) if number == first else None
+            for token in _TOKEN.findall(line, setting.end() if setting else 0):
+                if token[0] == "#":
+                    break
+                depth -= token in "]}"
+                if depth == 0 and token == "]":
+                    return found
+                if depth == 1 and is_between and token != ",":
+                    found.append(number)
+                is_between = depth == 0 or (depth == 1 and token == ",")
+                depth += token in "[{"
+        return found
+
+    @property
+    def _bracketed(self) -> str:
+        return f" [{self.name}]" if self.name else ""
+
+    def keys(self, *known: str) -> None:
+        """Refuse every key but these.
+
+        Raises:
+            UserError: naming the nearest known keys.
+        """
+        for key in self.content:
+            if key not in known:
+                raise unknown("key", key, known, where=f"{self.where(key)}{self._bracketed}")
+
+    def get(self, key: str, kind: type, default: Any = _MISSING) -> Any:
+        """The value of a key; a whole number does for a number.
+
+        Raises:
+            UserError: if it is missing and has no default, or is of another type.
+        """
+        if key not in self.content:
+            if default is _MISSING:
+                raise UserError(f"{self.where()}{self._bracketed}: the key {key!r} is missing; expected {_KINDS[kind]}")
+            return default
+        value = self.content[key]
+        value = float(value) if kind is float and type(value) is int else value
+        if type(value) is not kind or (isinstance(value, float) and not math.isfinite(value)):
+            raise UserError(f"{self.where(key)}{self._bracketed} {key}: expected {_KINDS[kind]}, got {value!r}")
+        return value
+
+    def one_of(self, key: str, known: Sequence[str], default: Any = _MISSING) -> str:
+        """The value of a key that has to be one of these.
+
+        Raises:
+            UserError: naming the nearest of them.
+        """
+        value: str = self.get(key, str, default)
+        if value not in known:
+            raise unknown(key, value, known, where=self.where(key))
+        return value
+
+    def section(self, key: str) -> "Section":
+        """The section below a key, empty where there is none."""
+        return self._below(key, self.get(key, dict, {}))
+
+    def sections(self) -> Iterator[tuple[str, "Section"]]:
+        """Every section below this one, by key."""
+        return ((key, self.section(key)) for key in self.content)
+
+    def list_of_sections(self, key: str) -> Iterator["Section"]:
+        """Every entry of an array of tables, `[[key]]`; none where there is no such array.
+
+        Raises:
+            UserError: if an entry is no table.
+        """
+        for number, entry in enumerate(self.get(key, list, [])):
+            if not isinstance(entry, dict):
+                raise UserError(f"{self.where(key)}{self._bracketed} {key}: expected a list of tables, got {entry!r}")
+            yield self._below(key, entry, number)
+
+    def _below(self, key: str, content: dict[str, Any], number: int = 0) -> "Section":
+        name = f"{self.name}.{key}" if self.name else key
+        starts = [n for n, line in enumerate(self.lines) if _heading(line) == name]
+        if not starts:
+            starts = self._items(key) if isinstance(self.content.get(key), list) else [self._line(key)]
+        start = starts[number] if number < len(starts) else self.start
+        return Section(self.path, self.lines, name, content, start)
+
+
+def read(path: Path) -> Section:
+    """A file's whole content as a section.
+
+    Raises:
+        UserError: if it cannot be read, or is not TOML.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        return Section(path, text.split("\n"), "", tomllib.loads(text))
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise UserError(f"{path}:{line}: this is not UTF-8, the encoding of TOML; save the file as UTF-8") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+    except tomllib.TOMLDecodeError as error:
+        at = re.search(r"at line (\d+)", str(error))
+        line = int(at[1]) if at else text.rstrip().count("\n") + 1
+        raise UserError(f"{path}:{line}: cannot be read as TOML: {error}") from None
+
+
+def _setting(key: str) -> re.Pattern[str]:
+    """What sets a key: `key = …`, also within braces, or a heading."""
+    return re.compile(rf"""(?:^|[\s{{,.\[])["']?{re.escape(key)}["']?\s*[=.\]]""")
+
+
+def _heading(line: str) -> str:
+    """Dotted name of the section that begins in a line, or nothing."""
+    found = re.match(r"\s*\[+([^\[\],]+)\]+\s*(#.*)?$", line)
+    return re.sub(r"[\s\"']", "", found[1]) if found else ""

@@ -1,0 +1,111 @@
+"""Which cases there are under a budget: the rows of the tables, fewer in the quick one, and rows that a user adds."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from vitbench import leaves
+from vitbench.case import Budget, Case, Model
+from vitbench.objective import Objective, parse
+from vitbench.papers import Paper, Table
+
+QUICK_DATASET = "digits"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """What a user chose.
+
+    Attributes:
+        all_rows: in the quick budget, every row of a table and not only the weights that a paper settled on.
+        datasets: in the quick budget, trained on in place of the digits; else further columns.
+        models: further models, each a row under every objective of a table.
+        objectives: further objectives, each a row for every model of a table.
+    """
+
+    budget: Budget = Budget.QUICK
+    all_rows: bool = False
+    datasets: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
+    objectives: tuple[str, ...] = ()
+
+    def check(self) -> None:
+        """Refuse names that nothing has.
+
+        Raises:
+            UserError: naming the option and the nearest known names.
+        """
+        for name in self.datasets:
+            leaves.find("datasets", name, where="--dataset")
+        for name in self.models:
+            leaves.check_model(name, where="--model")
+        for text in self.objectives:
+            leaves.check_objective(parse(text, where="--objective"), where="--objective")
+
+    def cases(self, papers: Iterable[Paper]) -> list[Case]:
+        """Every case, once, sorted."""
+        found: dict[str, Case] = {}
+        for paper in papers:
+            for case in (case for table in paper.tables for case in self._of(paper, table)):
+                found.setdefault(case.id, case)  # the printed case, with its claims, before one that a user adds
+        return sorted(found.values(), key=sort_key)
+
+    def _of(self, paper: Paper, table: Table) -> Iterator[Case]:
+        quick = self.budget == Budget.QUICK
+        printed = [case for case in table.cases if not quick or self.all_rows or is_settled(paper, case)]
+        rows = [*printed, *self._added(printed)]
+        for case in rows:
+            if not quick:
+                yield case
+            targets: Sequence[str] = self.datasets or ((QUICK_DATASET,) if quick else ())
+            yield from (replace(case, dataset=dataset, claims=()) for dataset in targets)
+
+    def _added(self, printed: Sequence[Case]) -> Iterator[Case]:
+        objectives = [parse(text) for text in self.objectives]
+        models = [Model(name=name, full=name, tiny=name, printed=name) for name in self.models]
+        for case in printed:
+            yield from (replace(case, objective=objective, claims=()) for objective in objectives)
+            for model in models:
+                yield replace(case, model=model, claims=())
+                yield from (replace(case, model=model, objective=one, claims=()) for one in objectives)
+
+
+def is_settled(paper: Paper, case: Case) -> bool:
+    """Whether a row has the weights that the paper settled on and its default arguments."""
+    objective = case.objective.without_arguments(paper.defaults)
+    return all(
+        not one.term.arguments and one.weight == paper.weights.get(one.name, 1.0 if one.name == "ce" else None)
+        for one in objective
+    )
+
+
+def sizes(papers: Iterable[Paper], cases: Iterable[Case]) -> list[Case]:
+    """One case per model, set of terms and data set: sizes depend on nothing else.
+
+    The data sets are those of the printed tables whatever the budget, for so are the sizes.
+    """
+    columns = {paper.name: sorted({case.dataset for case in paper.cases}) for paper in papers}
+    found: dict[str, Case] = {}
+    for case in cases:
+        for dataset in columns[case.paper]:
+            one = _untabled(replace(case, dataset=dataset), "size")
+            found.setdefault(one.id, one)
+    return sorted(found.values(), key=sort_key)
+
+
+def timings(cases: Iterable[Case]) -> list[Case]:
+    """One case per model, set of terms and data set, at the budget's own size."""
+    found: dict[str, Case] = {}
+    for case in cases:
+        one = _untabled(case, "speed")
+        found.setdefault(one.id, one)
+    return sorted(found.values(), key=sort_key)
+
+
+def _untabled(case: Case, table: str) -> Case:
+    objective = Objective(summands=case.objective.without_arguments(case.defaults).unweighted().summands)
+    return replace(case, table=table, objective=objective, claims=())
+
+
+def sort_key(case: Case) -> tuple[str, ...]:
+    """By paper, table, model, then plain cross-entropy before the methods that are compared with it."""
+    return (case.paper, case.table, case.model.name, "" if case.is_baseline else str(case.objective), case.dataset)

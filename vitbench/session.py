@@ -1,0 +1,260 @@
+"""A session: cases done one after the other under a user's options, shared runs done once, each result judged.
+
+Knows neither pytest nor the command line, and imports torch only when something has to be run.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vitbench import baselines, compare, identity, machine, papers
+from vitbench.baselines import ANY, Measurement
+from vitbench.case import Budget, Case
+from vitbench.compare import Finding, Verdict
+from vitbench.identity import Identity
+from vitbench.metrics import METRICS
+from vitbench.records import Record, Store
+from vitbench.selection import Selection
+
+if TYPE_CHECKING:
+    from vitbench.measure.speed import Stopwatch
+
+# What is the same on every machine and in every run, and so may fail to the last digit.
+GATED = ("params", "macs")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What a user said.
+
+    Attributes:
+        runs: directory of the records.
+        data: folder of data sets, or None.
+        seeds: how many seeds each case is trained with, from 0.
+        fresh: train again although there is a record.
+    """
+
+    selection: Selection = field(default_factory=Selection)
+    runs: Path = Path(".vitbench")
+    data: Path | None = None
+    download: bool = False
+    device: str = "cpu"
+    precision: str = "fp32"
+    seeds: int = 1
+    fresh: bool = False
+    fail_on_missing: bool = False
+
+    @property
+    def budget(self) -> Budget:
+        """How much of a recipe is run."""
+        return self.selection.budget
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """One case, done.
+
+    Attributes:
+        records: of the case, one a seed; each with whether it was read and not made.
+        plain: records of the plain baseline that it is compared with; empty for the baseline itself.
+        findings: verdicts against what we recorded.
+    """
+
+    case: Case
+    records: tuple[tuple[Record, bool], ...]
+    plain: tuple[tuple[Record, bool], ...] = ()
+    findings: tuple[Finding, ...] = ()
+
+    def mean(self, metric: str) -> float | None:
+        """Mean over seeds, or None where a seed has no value."""
+        return _mean(self.records, metric)
+
+    def gain(self, metric: str) -> float | None:
+        """Mean of the case minus mean of its plain baseline, at the same seeds."""
+        ours, theirs = self.mean(metric), _mean(self.plain, metric)
+        return None if ours is None or theirs is None else ours - theirs
+
+    @property
+    def cached(self) -> str:
+        """Such as `cached 2026-11-02 h200 3f2c1ab` where every record was read, else empty."""
+        if not all(was_read for _, was_read in self.records):
+            return ""
+        provenance = self.records[0][0].provenance
+        return " ".join(filter(None, ("cached", provenance["date"][:10], provenance["device"], provenance["commit"])))
+
+
+def _mean(records: tuple[tuple[Record, bool], ...], metric: str) -> float | None:
+    values = [record.measurements.get(metric) for record, _ in records]
+    numbers = [value for value in values if value is not None]
+    return sum(numbers) / len(numbers) if numbers and len(numbers) == len(values) else None
+
+
+@dataclass
+class Session:
+    """Does cases and remembers what this session made."""
+
+    options: Options
+    tell: Callable[[str, int, int, float], None] = lambda what, done, steps, loss: None
+    stopwatch: "Stopwatch | None" = None
+
+    def __post_init__(self) -> None:
+        self.store = Store(self.options.runs)
+        self.made: set[str] = set()
+
+    @cached_property
+    def papers(self) -> Mapping[str, papers.Paper]:
+        """All papers by name."""
+        return {paper.name: paper for paper in papers.load_all()}
+
+    @cached_property
+    def recorded(self) -> list[Measurement]:
+        """Everything that was recorded; lines that cannot be used are named in `store.problems`."""
+        found, problems = baselines.load_all(papers.data_folder() / "recorded")
+        self.store.problems += problems
+        return found
+
+    def accuracy(self, case: Case) -> Outcome:
+        """Train a case and its plain baseline under every seed, or read them, and judge.
+
+        Raises:
+            UserError, NonFinite, OutOfMemory: as `vitbench.run.execute`.
+        """
+        identities = [self.run_of(case, seed) for seed in range(self.options.seeds)]
+        plain = [] if case.is_baseline else [self.run_of(case.baseline, seed) for seed in range(self.options.seeds)]
+        before = tuple(self._do(one) for one in plain)  # first, so that an interrupted night leaves whole pairs
+        records = tuple(self._do(one) for one in identities)
+        return Outcome(case=case, records=records, plain=before, findings=tuple(self._floor(case, records)))
+
+    def size(self, case: Case) -> Outcome:
+        """Count a case's parameters and MACs, or read them, and judge them against what we recorded."""
+        records = (self._do(identity.of_size(case)),)
+        return Outcome(case=case, records=records, findings=tuple(self._gate(case, records[0][0])))
+
+    def timing(self, case: Case, kind: str) -> Outcome:
+        """Time a case ("inference" or "training") on this machine, or read it."""
+        return Outcome(case=case, records=(self._do(self.timing_of(case, kind)),))
+
+    def run_of(self, case: Case, seed: int) -> Identity:
+        """The run that a case needs under a seed."""
+        return identity.of_run(case, budget=self.options.budget, seed=seed, precision=self.options.precision)
+
+    def timing_of(self, case: Case, kind: str) -> Identity:
+        """The timing that a case needs on this machine."""
+        key = machine.timing_key(self.options.device)
+        budget, precision = self.options.budget, self.options.precision
+        return identity.of_timing(case, kind=kind, budget=budget, precision=precision, machine=key)
+
+    def is_done(self, one: Identity) -> bool:
+        """Whether a run would be read and not made."""
+        done = self.store.read(one) is not None
+        return done and (not self.options.fresh or one.key in self.made)
+
+    def _do(self, one: Identity) -> tuple[Record, bool]:
+        """A record, and whether it was read and not made in this session."""
+        fresh = self.options.fresh and one.key not in self.made
+        record = None if fresh else self.store.read(one)
+        if record is not None:
+            return record, one.key not in self.made
+        from vitbench import run  # imports torch
+
+        setting = run.Setting(
+            store=self.store,
+            data=self.options.data,
+            download=self.options.download,
+            device=self.options.device,
+            tell=self.tell,
+            stopwatch=self.stopwatch,
+        )
+        record = run.execute(one, setting, fresh=fresh)
+        self.made.add(one.key)
+        return record, False
+
+    def _gate(self, case: Case, record: Record) -> list[Finding]:
+        findings = []
+        for name in GATED:
+            cell = baselines.cell_of(case, "paper", name)
+            old = [one for one in self.recorded if one.machine == ANY and _same_size(one.cell, cell)]
+            reference = old[0].value if old else None
+            value = record.measurements.get(name)
+            if value is None and reference is None:
+                continue
+            # Recorded values are written with ten digits.
+            verdict = compare.judge(METRICS[name], value, reference, tolerance=1e-9 * abs(reference or 0))
+            findings.append(self._finding(case, name, verdict, value, reference, "recorded"))
+        return findings
+
+    def _floor(self, case: Case, records: tuple[tuple[Record, bool], ...]) -> list[Finding]:
+        """Quick runs pass above a floor; 360 test images cannot tell anything finer."""
+        if self.options.budget != Budget.QUICK:
+            return []
+        value = _mean(records, "accuracy")
+        details, content = records[0][0].details, records[0][0].identity
+        floor = compare.chance_ceiling(content["classes"], details["test_images"])
+        against = "guessing stays below"
+        floors = self.papers[case.paper].floors if case.dataset == "digits" else {}
+        if case.model.name in floors:
+            floor, against = floors[case.model.name], "the floor is"
+        verdict = compare.judge(METRICS["accuracy"], value, floor)
+        verdict = Verdict.SAME if verdict == Verdict.BETTER else verdict
+        return [self._finding(case, "accuracy", verdict, value, floor, against)]
+
+    def _finding(
+        self,
+        case: Case,
+        metric: str,
+        verdict: Verdict,
+        value: float | None,
+        reference: float | None,
+        against: str,
+    ) -> Finding:
+        return Finding(
+            subject=case.id,
+            metric=metric,
+            verdict=verdict,
+            value=value,
+            reference=reference,
+            against=against,
+            required=self.options.fail_on_missing,
+        )
+
+
+def _same_size(recorded: tuple[str, ...], wanted: tuple[str, ...]) -> bool:
+    """Sizes do not depend on the recipe, and are recorded without it."""
+    return recorded[:4] == wanted[:4] and recorded[5:] == wanted[5:]
+
+
+def forecast(session: Session, cases: Sequence[Case]) -> str:
+    """How many runs the cases need, how many there are already, and what the rest takes as far as is known."""
+    wanted: dict[str, tuple[Case, Identity]] = {}
+    for case in cases:
+        for seed in range(session.options.seeds):
+            for one in (case, case.baseline):
+                run = session.run_of(one, seed)
+                wanted.setdefault(run.key, (one, run))
+    open_runs = [(case, run) for case, run in wanted.values() if not session.is_done(run)]
+    text = f"vitbench: {len(wanted)} runs behind {len(cases)} cases, {len(wanted) - len(open_runs)} of them done"
+    seconds = [_seconds(session, case) for case, _ in open_runs]
+    known = [one for one in seconds if one is not None]
+    if known and len(known) == len(seconds):
+        text += f"; about {_duration(sum(known))} as recorded on {session.options.device}"
+    return f"{text} ({session.options.budget} budget on {session.options.device})"
+
+
+def _seconds(session: Session, case: Case) -> float | None:
+    """What training a case took where it was recorded, on a device of the same kind."""
+    cell = baselines.cell_of(case, session.options.budget, "train_seconds")
+    on_gpu = session.options.device != "cpu"
+    taken = [one.value for one in session.recorded if one.cell == cell and ("NVIDIA" in one.device) == on_gpu]
+    return sum(taken) / len(taken) if taken else None
+
+
+def _duration(seconds: float) -> str:
+    return (
+        f"{seconds:.0f} s"
+        if seconds < 120
+        else f"{seconds / 60:.0f} min"
+        if seconds < 7200
+        else f"{seconds / 3600:.1f} h"
+    )

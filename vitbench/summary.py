@@ -1,0 +1,158 @@
+"""The end of a session: what its outcomes add up to, for the terminal, the exit code and the report."""
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from vitbench.case import Case
+from vitbench.compare import Finding, Verdict
+from vitbench.identity import Identity
+from vitbench.metrics import METRICS
+from vitbench.session import Outcome, Session
+
+PROPERTY = "vitbench"  # name of the pytest property that carries a payload from a worker to its controller
+
+Payload = Mapping[str, Any]
+
+
+class Exit:
+    """Exit codes beyond pytest's own; plain numbers, for pytest-xdist sends nothing else from a worker."""
+
+    REGRESSION = 10
+    MISSING = 11
+    INFRASTRUCTURE = 12
+    UNDECIDED = 13
+
+
+def payload(outcome: Outcome, kind: str) -> dict[str, Any]:
+    """An outcome as plain data."""
+    values = {metric: outcome.mean(metric) for metric in METRICS}
+    values["gain"] = outcome.gain("accuracy") if kind == "run" else None
+    return {
+        "id": outcome.case.id,
+        "kind": kind,
+        "values": {metric: value for metric, value in values.items() if value is not None},
+        "status": outcome.cached or f"measured in {seconds(outcome):.1f} s",
+        "cached": bool(outcome.cached),
+        "invalid": dict(outcome.records[0][0].invalid),
+        "exit": exit_of(outcome.findings),
+        "plain": _plain(outcome),
+    }
+
+
+def _plain(outcome: Outcome) -> dict[str, Any] | None:
+    """The plain baseline that came along, as a row of its own."""
+    if not outcome.plain:
+        return None
+    plain = payload(Outcome(case=outcome.case.baseline, records=outcome.plain), "run")
+    return plain | {"status": f"{plain['status']}, brought along"}
+
+
+def seconds(outcome: Outcome) -> float:
+    """What this session spent on an outcome, its plain baseline included where it was made for it."""
+    made = [record for record, was_read in (*outcome.records, *outcome.plain) if not was_read]
+    return float(sum(record.provenance["seconds"] for record in made))
+
+
+def exit_of(findings: Iterable[Finding]) -> int:
+    """The exit code that findings ask for, or 0."""
+    failing = [finding.verdict for finding in findings if finding.fails]
+    if Verdict.WORSE in failing:
+        return Exit.REGRESSION
+    return Exit.MISSING if failing else 0
+
+
+def exit_code(payloads: Sequence[Payload], plain_failures: int) -> int | None:
+    """The exit code of a session, or None where pytest's own stands.
+
+    Args:
+        plain_failures: failed tests that no outcome explains.
+    """
+    if plain_failures:
+        return None
+    # A case skipped for absent data fails nothing, unless no other was trained.
+    codes = {one["exit"] for one in payloads if one["status"] != "skipped"}
+    trained = [one for one in payloads if one["kind"] == "run"]
+    if trained and all(one["status"] == "skipped" for one in trained):
+        codes.add(Exit.INFRASTRUCTURE)
+    order = (Exit.REGRESSION, Exit.MISSING, Exit.INFRASTRUCTURE, Exit.UNDECIDED)
+    return next((code for code in order if code in codes), None)
+
+
+def lines(payloads: Sequence[Payload]) -> Iterator[str]:
+    """The tables for the terminal, one per kind of measurement."""
+    from vitbench.report import terminal
+
+    for kind, heading in (
+        ("size", "sizes"),
+        ("run", "trained"),
+        ("inference", "inference"),
+        ("training", "training steps"),
+    ):
+        rows = [one for one in payloads if one["kind"] == kind and one["status"] != "skipped"]
+        if rows:
+            cached = sum(one["cached"] for one in rows)
+            yield f"{heading}: {len(rows)} cases, {cached} of them read from records"
+            yield from terminal.table(kind, _with_plain(rows)).splitlines()
+            yield ""
+        reasons = dict.fromkeys(f"{metric}: {reason}" for one in rows for metric, reason in one["invalid"].items())
+        yield from (f"not valid: {reason}" for reason in reasons)
+
+
+def _with_plain(rows: Sequence[Payload]) -> list[Payload]:
+    """The rows, each method after the plain baseline that it is compared with, if that was not selected itself."""
+    shown = {row["id"] for row in rows}
+    found: list[Payload] = []
+    for row in rows:
+        plain = row.get("plain")
+        if plain and plain["id"] not in shown:
+            shown.add(plain["id"])
+            found.append(plain)
+        found.append(row)
+    return found
+
+
+def write_report(session: Session, folder: Path) -> Path:
+    """Write the report of everything that the runs directory holds for the chosen budget; returns its index."""
+    from vitbench import baselines
+    from vitbench.report import pages
+    from vitbench.report.results import Results
+
+    cases = session.options.selection.cases(session.papers.values())
+    measured: list[baselines.Measurement] = []
+    links: dict[str, str] = {}
+    for case, identity in wanted(session, cases):
+        record = session.store.read(identity)
+        if record is not None:
+            measured += baselines.measurements(case, record, machine="")
+            links[record.key[:12]] = _link(session.store.folder(identity) / "record.json", folder)
+    material = pages.Material(
+        papers=list(session.papers.values()),
+        results=Results(measured),
+        cases={session.options.budget: cases},
+        links=links,
+        problems=session.store.problems,
+    )
+    return pages.write(folder, material)[0]
+
+
+def _link(path: Path, folder: Path) -> str:
+    """A file as a page in `folder` links to it; relative, so that both can be moved together."""
+    return quote(Path(os.path.relpath(path.resolve(), folder.resolve())).as_posix())
+
+
+def wanted(session: Session, cases: Sequence[Case]) -> Iterator[tuple[Case, Identity]]:
+    """Every record that a report of these cases is made of."""
+    from vitbench import identity
+    from vitbench.selection import sizes, timings
+
+    for case in cases:
+        yield from (
+            (one, session.run_of(one, seed)) for one in (case, case.baseline) for seed in range(session.options.seeds)
+        )
+    yield from ((case, identity.of_size(case)) for case in sizes(session.papers.values(), cases))
+    for case in timings(cases):
+        yield case, session.timing_of(case, "training")
+        yield case.baseline, session.timing_of(case, "inference")
