@@ -5,10 +5,13 @@ import io
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from vitbench import cli, errors
+
+COLUMNS = ["paper", "table", "model", "objective", "dataset", "recipe", "metric", "value", "source", "status"]
 
 
 def run_cli(capsys, *arguments):
@@ -21,7 +24,7 @@ def test_claims_are_the_printed_cells_in_long_form(capsys):
     code, out, _ = run_cli(capsys, "claims", "--csv")
     rows = list(csv.DictReader(io.StringIO(out)))
     assert code == 0
-    assert list(rows[0]) == "paper,table,model,objective,dataset,recipe,metric,value,source,status".split(",")
+    assert list(rows[0]) == COLUMNS
     assert out.splitlines()[1] == "floros2024,4.1,resnet,ce,cifar10,scratch,accuracy,78.65,printed,runnable"
     accuracies = [row for row in rows if row["paper"] == "floros2024" and row["metric"].endswith("accuracy")]
     assert len(accuracies) == 228
@@ -59,7 +62,7 @@ def test_check_counts_what_it_read(capsys):
 
 def test_check_names_the_first_mistake_and_fails(capsys, tmp_path):
     (tmp_path / "broken.toml").write_text('title = "x"\nauthrs = "y"\n')
-    code, out, err = run_cli(capsys, "check", str(tmp_path))
+    code, _, err = run_cli(capsys, "check", str(tmp_path))
     assert code == 2
     assert err.count("\n") == 1
     assert "broken.toml:2" in err
@@ -111,7 +114,7 @@ def test_record_adds_to_the_baselines_what_the_runs_hold(capsys, tmp_path, execu
     monkeypatch.setattr("vitbench.machine.commit", lambda: "3f2c1ab")
     run_cli(capsys, "run", "floros2024/4.1/vit/ce/digits", "--runs", str(tmp_path))
     arguments = ("--runs", str(tmp_path), "--machine", "mine", "--recorded", str(tmp_path / "recorded"))
-    code, out, _ = run_cli(capsys, "record", *arguments, "--reason", "first numbers")
+    code, _, _ = run_cli(capsys, "record", *arguments, "--reason", "first numbers")
     assert code == 0
     lines = (tmp_path / "recorded/mine/floros2024.csv").read_text().splitlines()
     assert len(lines) == 4
@@ -182,5 +185,5 @@ def test_a_closed_pipe_is_no_error():
 
 
 def with_path():
-    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    root = str(Path(__file__).parent.parent)
     return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH", "")]))}

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +15,7 @@ from vitbench.errors import UserError
 from vitbench.identity import digest, of_run, of_size, of_timing
 from vitbench.objective import Call, Objective, WeightedTerm, parse
 
+ROOT = Path(__file__).parent.parent
 PHASE = Phase(
     epochs=100,
     batch_size=128,
@@ -81,7 +83,7 @@ DIFFERENT = {
     "budget": run_of(budget=Budget.SHORT),
     "epochs": run_of(case(recipe=replace(RECIPE, phases=(replace(PHASE, epochs=99),)))),
     "batch size": run_of(case(recipe=replace(RECIPE, phases=(replace(PHASE, batch_size=64),)))),
-    "learning rate": run_of(case(recipe=replace(RECIPE, phases=(replace(PHASE, optimizer={"name": "adam", "lr": 1}),)))),
+    "optimizer": run_of(case(recipe=replace(RECIPE, phases=(replace(PHASE, optimizer={"name": "adam", "lr": 1}),)))),
     "schedule": run_of(case(recipe=replace(RECIPE, phases=(replace(PHASE, schedule={"name": "cosine"}),)))),
     "augmentation": run_of(case(recipe=replace(RECIPE, phases=(replace(PHASE, augmentation=(Call(name="flip"),)),)))),
     "clipping": run_of(case(recipe=replace(RECIPE, phases=(replace(PHASE, clip_grad=1.0),)))),
@@ -143,7 +145,7 @@ def test_a_run_stands_on_the_versions_of_all_that_it_uses():
 
 def test_every_version_is_read_from_its_file():
     for name, version in run_of().versions.items():
-        text = (leaves.Path(leaves.__file__).parent / f"{name}.py").read_text()
+        text = (ROOT / "vitbench" / f"{name}.py").read_text()
         assert version == re.search(r"^VERSION = (\d+)", text, re.MULTILINE)[1], name
 
 
@@ -261,8 +263,8 @@ for budget in Budget:
 
 def test_keys_are_the_same_in_every_process():
     def keys(seed):
-        environment = os.environ | {"PYTHONHASHSEED": seed}
-        done = subprocess.run([sys.executable, "-c", KEYS], env=environment, capture_output=True, text=True, check=True)
+        command, environment = [sys.executable, "-c", KEYS], os.environ | {"PYTHONHASHSEED": seed}
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
         return done.stdout
 
     assert keys("1") == keys("2") != ""

@@ -2,7 +2,9 @@
 
 import hashlib
 import importlib
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +12,7 @@ from vitbench import leaves
 from vitbench.errors import UserError
 from vitbench.objective import parse
 
+ROOT = Path(__file__).parent.parent
 RAISES = "raise RuntimeError('imported')\n"
 PRINTS = "print('imported')\n"
 
@@ -301,8 +304,7 @@ print(len(cases), sorted({"torch", "torchvision", "timm", "pandas", "fvcore", "n
 
 
 def test_everything_up_to_a_run_is_done_without_torch():
-    import subprocess
-
-    done = subprocess.run([sys.executable, "-c", COLLECTION], capture_output=True, text=True, check=False, timeout=60)
+    command = [sys.executable, "-c", COLLECTION]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
     assert done.stderr == ""
     assert done.stdout == "212 []\n"

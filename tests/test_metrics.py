@@ -18,14 +18,10 @@ def test_no_metric_can_be_nan(name):
 
 
 # The metrics of printed cells, as the design of the long form lists them.
-PRINTED = """
-    accuracy accuracy_std adversarial_accuracy fgsm_drop gain params macs knn linear loss epoch_of_best
-    train_images test_images classes
-""".split()
-
-
 def test_everything_that_papers_print_has_a_metric():
-    assert set(PRINTED) <= METRICS.keys()
+    accuracies = {"accuracy", "accuracy_std", "adversarial_accuracy", "fgsm_drop", "gain", "knn", "linear"}
+    others = {"params", "macs", "loss", "epoch_of_best", "train_images", "test_images", "classes"}
+    assert accuracies | others <= METRICS.keys()
 
 
 @pytest.mark.parametrize(

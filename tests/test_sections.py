@@ -98,6 +98,8 @@ def test_a_section_begins_at_its_heading_or_at_its_key(top, keys, expected):
         (("tables", "4.2"), "rows", 30),
         (("recipes", "scratch", "phase", "optimizer"), "lr", 38),
         (("tables", "4.2"), "title", 29),  # set above and not here
+        (("models",), "columns", 5),  # set below and not here
+        (("tables", "4.1"), "notes", 9),
     ],
 )
 def test_a_key_is_found_in_its_own_section(top, keys, needle, expected):

@@ -19,7 +19,7 @@ from vitbench.errors import DataAbsent, NonFinite, OutOfMemory, UserError
 from vitbench.selection import Selection, sizes, timings
 from vitbench.session import Options, Outcome, Session, forecast
 
-CASES = {
+CASES: dict[str, Callable[[Session, list[Case]], list[Case]]] = {
     "accuracy_case": lambda session, cases: cases,
     "size_case": lambda session, cases: sizes(session.papers.values(), cases),
     "inference_case": lambda session, cases: [one for one in timings(cases) if one.is_baseline],
@@ -141,14 +141,26 @@ def _gpu() -> str:
 
 
 def _progress(config: pytest.Config) -> Callable[[str, int, int, float], None]:
-    """Progress on the terminal, past pytest's capture."""
+    """Progress on the terminal, past pytest's capture; made at the first step, when pytest's reporter is there."""
+    made: list[Callable[[str, int, int, float], None]] = []
+
+    def tell(what: str, done: int, steps: int, loss: float) -> None:
+        if not made:
+            made.append(_shown_progress(config))
+        made[0](what, done, steps, loss)
+
+    return tell
+
+
+def _shown_progress(config: pytest.Config) -> Callable[[str, int, int, float], None]:
     from vitbench.progress import Progress
 
+    reporter: Any = config.pluginmanager.get_plugin("terminalreporter")
+    capture: Any = config.pluginmanager.get_plugin("capturemanager")
+    if reporter is None or capture is None:  # a pytest-xdist worker; its controller shows test by test
+        return lambda what, done, steps, loss: None
+
     def write(line: str) -> None:
-        reporter = config.pluginmanager.get_plugin("terminalreporter")
-        capture = config.pluginmanager.get_plugin("capturemanager")
-        if reporter is None or capture is None:
-            return
         with capture.global_and_fixture_disabled():
             if reporter.isatty:
                 reporter.rewrite(line, erase=True)
@@ -156,8 +168,7 @@ def _progress(config: pytest.Config) -> Callable[[str, int, int, float], None]:
                 reporter.ensure_newline()
                 reporter.write_line(line)
 
-    reporter = config.pluginmanager.get_plugin("terminalreporter")
-    return Progress(write, is_terminal=bool(reporter and reporter.isatty))
+    return Progress(write, is_terminal=reporter.isatty)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

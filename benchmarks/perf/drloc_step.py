@@ -15,22 +15,24 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from vitbench import build, leaves
 from vitbench.case import Budget, Phase
-from vitbench.contracts import Images, Output, Shape, Step
+from vitbench.contracts import Images, Output, Step
 from vitbench.identity import Identity
 from vitbench.learner import Learner
 from vitbench.measure import size
 from vitbench.objective import Objective, parse
 from vitbench.terms import drloc
 
-ROUNDS = 7
+PAPER_ROUNDS, TINY_ROUNDS = 7, 51
 PAPER_GOAL, TINY_GOAL, LOOP_GOAL = 1.10, 1.3, 20.0
 OBJECTIVES = tuple(parse(text) for text in ("ce", "ce + 0.1*drloc", "ce + 0.1*me"))
+Loss = Callable[[drloc.RelativeLocalisation, Tensor, torch.Generator], Tensor]
 TINY = {name: leaves.find("terms", name).constants["TINY"] for name in ("drloc", "me")}
 
 
@@ -60,12 +62,11 @@ def a_step(model: str, objective: Objective, batch: int) -> Callable[[], object]
     return lambda: learner.step(torch.arange(batch), progress=torch.zeros(()), draws=draws)
 
 
-def seconds(call: Callable[[], object], *, times: int = 1) -> float:
+def seconds(call: Callable[[], object]) -> float:
     """Of one call."""
     started = time.perf_counter()
-    for _ in range(times):
-        call()
-    return (time.perf_counter() - started) / times
+    call()
+    return time.perf_counter() - started
 
 
 def macs_ratio(model: str, objective: Objective) -> float:
@@ -75,7 +76,7 @@ def macs_ratio(model: str, objective: Objective) -> float:
     macs = size.count_macs(lambda: build.untrained(one.model, 10, 32), image_size=32).matmul_conv
     extra = [
         size.count_term_macs(
-            lambda name=name: build.term_of(one, name, network),
+            partial(build.term_of, one, name, network),
             model=lambda: build.untrained(one.model, 10, 32),
             image_size=32,
         )
@@ -84,25 +85,26 @@ def macs_ratio(model: str, objective: Objective) -> float:
     return size.training_cost(macs, extra).ratio
 
 
-def compare(model: str, objectives: Sequence[Objective], *, batch: int, times: int) -> list[float]:
+def compare(model: str, objectives: Sequence[Objective], *, batch: int, rounds: int) -> list[float]:
     """Print the step under each objective; returns the ratios to the first."""
     steps = [a_step(model, objective, batch) for objective in objectives]
     for step in steps:
         step()
-    rounds = [[seconds(step, times=times) for step in steps] for _ in range(ROUNDS)]
+    taken = [[seconds(step) for step in steps] for _ in range(rounds)]
     ratios = []
     for number, objective in enumerate(objectives):
-        quotients = [one[number] / one[0] for one in rounds]
+        quotients = sorted(one[number] / one[0] for one in taken)
         ratios.append(statistics.median(quotients))
-        median = statistics.median(one[number] for one in rounds)
+        median = statistics.median(one[number] for one in taken)
+        low, high = quotients[rounds // 4], quotients[-1 - rounds // 4]
         print(
             f"  {model:<15} batch {batch:<3} {objective!s:<37} {1e3 * median:>7.1f} ms  ratio {ratios[-1]:.3f} "
-            f"({min(quotients):.2f} to {max(quotients):.2f}), of the MACs {macs_ratio(model, objective):.3f}"
+            f"({low:.2f} to {high:.2f}), of the MACs {macs_ratio(model, objective):.3f}"
         )
     return ratios
 
 
-def by_loop(term: nn.Module, grid: Tensor, generator: torch.Generator) -> Tensor:
+def by_loop(term: drloc.RelativeLocalisation, grid: Tensor, generator: torch.Generator) -> Tensor:
     """DRLoc as its equation reads, one pair of one image after the other."""
     batch, _, height, width = grid.shape
     drawn = drloc.draw_pairs(1, term.pairs, height * width, device=grid.device, generator=generator)[0].tolist()
@@ -115,42 +117,38 @@ def by_loop(term: nn.Module, grid: Tensor, generator: torch.Generator) -> Tensor
     return total / (batch * len(drawn))
 
 
-def by_term(term: nn.Module, grid: Tensor, generator: torch.Generator) -> Tensor:
+def by_term(term: drloc.RelativeLocalisation, grid: Tensor, generator: torch.Generator) -> Tensor:
     """The same by the term."""
     pooled = grid.mean(dim=(2, 3))
     out = Output(logits=pooled, embedding=pooled, grids=(grid,))
     labels = torch.zeros(len(grid), dtype=torch.int64)
-    return term(Step(images=grid, labels=labels, out=out, model=term, generator=generator))
+    return term.forward(Step(images=grid, labels=labels, out=out, model=term, generator=generator))
 
 
-def forward_and_backward(
-    loss: Callable[[nn.Module, Tensor, torch.Generator], Tensor], term: nn.Module, grid: Tensor
-) -> tuple[Tensor, Tensor]:
+def forward_and_backward(loss: Loss, term: drloc.RelativeLocalisation, grid: Tensor) -> tuple[Tensor, Tensor]:
     """Value of a loss, and its gradient with respect to the grid."""
     leaf = grid.clone().requires_grad_()
     value = loss(term, leaf, torch.Generator().manual_seed(0))
-    value.backward()
+    torch.autograd.backward(value)
+    assert leaf.grad is not None
     return value.detach(), leaf.grad
 
 
-def compare_with_loop(*, channels: int, cells: int, batch: int, **options: int) -> float:
+def compare_with_loop(*, channels: int, cells: int, batch: int, pairs: int, hidden: int) -> float:
     """Print the term against the loop; returns how many times faster it is."""
-    shape = Shape(channels=channels, height=cells, width=cells, embedding=channels, classes=10)
-    term = drloc.build(shape, **options)
+    term = drloc.RelativeLocalisation(channels, pairs=pairs, per_image=False, hidden=hidden)
     grid = torch.randn(batch, channels, cells, cells)
     for ours, theirs in zip(
         forward_and_backward(by_term, term, grid), forward_and_backward(by_loop, term, grid), strict=True
     ):
         torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-6)
-    pairs = [
-        [seconds(lambda loss=loss: forward_and_backward(loss, term, grid)) for loss in (by_term, by_loop)]
-        for _ in range(5)
-    ]
-    fast, slow = (statistics.median(side) for side in zip(*pairs, strict=True))
-    ratio = statistics.median(theirs / ours for ours, theirs in pairs)
+    sides = [partial(forward_and_backward, loss, term, grid) for loss in (by_term, by_loop)]
+    taken = [[seconds(side) for side in sides] for _ in range(5)]
+    fast, slow = (statistics.median(side) for side in zip(*taken, strict=True))
+    ratio = statistics.median(theirs / ours for ours, theirs in taken)
     print(
-        f"  drloc{options or ''} on {batch} grids of {cells} x {cells} x {channels}: {1e3 * fast:.1f} ms, "
-        f"as a loop {1e3 * slow:.0f} ms, ratio {ratio:.1f}"
+        f"  drloc(hidden={hidden}, pairs={pairs}) on {batch} grids of {cells} x {cells} x {channels}: "
+        f"{1e3 * fast:.1f} ms, as a loop {1e3 * slow:.0f} ms, ratio {ratio:.1f}"
     )
     return ratio
 
@@ -159,12 +157,16 @@ def main() -> int:
     """Print everything; 0 when the goals are reached."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    print(f"training steps, 1 thread, torch {torch.__version__}, median of {ROUNDS} rounds")
-    paper = compare("vit/floros2024", OBJECTIVES, batch=8, times=1)[1]
+    print(f"training steps, 1 thread, torch {torch.__version__}; medians, and quartiles of the ratios")
+    paper = compare("vit/floros2024", OBJECTIVES, batch=8, rounds=PAPER_ROUNDS)[1]
     small = [one.with_arguments(TINY) for one in OBJECTIVES]
-    tiny = max(compare(f"{name}/tiny", small, batch=64, times=10)[1] for name in ("resnet", "vit", "t2t", "cvt"))
-    compare_with_loop(channels=312, cells=8, batch=16)
-    loop = compare_with_loop(channels=48, cells=4, batch=64, **TINY["drloc"])
+    tiny = max(
+        compare(f"{name}/tiny", small, batch=64, rounds=TINY_ROUNDS)[1] for name in ("resnet", "vit", "t2t", "cvt")
+    )
+    compare_with_loop(channels=312, cells=8, batch=16, pairs=32, hidden=512)
+    loop = compare_with_loop(
+        channels=48, cells=4, batch=64, pairs=TINY["drloc"]["pairs"], hidden=TINY["drloc"]["hidden"]
+    )
     print(
         f"ratio {paper:.3f} for the paper's ViT (at most {PAPER_GOAL}), {tiny:.3f} for the worst tiny network "
         f"(at most {TINY_GOAL}), {loop:.1f} against the loop (at least {LOOP_GOAL:.0f})"

@@ -61,7 +61,7 @@ def bare_steps(network: nn.Module, data: Images, count: int) -> Callable[[], obj
 
     def steps() -> None:
         for _ in range(count):
-            F.cross_entropy(network(images).logits, labels).backward()
+            torch.autograd.backward(F.cross_entropy(network(images).logits, labels))
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
 

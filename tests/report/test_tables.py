@@ -58,6 +58,13 @@ def test_two_tables_side_by_side_leave_their_gaps(tables_of, results):
     assert rows["ViT", "ce"][::5] == ["60.00", "30.00"]
 
 
+def test_where_a_printed_row_has_no_number_its_columns_stay_empty(tables_of, results):
+    plain, method = tables_of["3"].cases
+    table = replace(tables_of["3"], cases=(plain, replace(method, claims=method.claims[:1])))
+    _, rows = printed(table, results)
+    assert rows["ViT", "ce + 0.1*me"] == ["64.00", "**65.50**", "+4.00", "+4.50", "reproduced", "", "", "", "", ""]
+
+
 def test_of_a_drop_the_lowest_is_best(tables_of, results):
     headers, rows = printed(tables_of["3"], results)
     assert headers[7:] == ["cifar10 fgsm_drop, printed", "ours", "change, printed", "change, ours", "verdict"]
