@@ -137,6 +137,7 @@ def test_a_run_stands_on_the_versions_of_all_that_it_uses():
         "terms/me",
         "datasets/cifar10",
         "train",
+        "learner",
         "measure/accuracy",
         "measure/attack",
     }

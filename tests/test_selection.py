@@ -1,6 +1,7 @@
 """Which cases there are: the quick rows, all rows, and rows and columns that a user adds."""
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from _pytest.mark.expression import Expression
@@ -26,6 +27,11 @@ selection = "last"
 epochs = 100
 batch_size = 128
 optimizer = { name = "adam", lr = 1e-4 }
+schedule = { name = "constant" }
+[[recipes.scratch.quick]]
+epochs = 2
+batch_size = 64
+optimizer = { name = "adamw", lr = 1e-3 }
 schedule = { name = "constant" }
 [quick]
 weights = { me = 0.1, drloc = 0.2 }
@@ -242,3 +248,13 @@ def test_timings_are_taken_once_per_model_and_terms_at_the_budgets_own_size(mine
         "speed/vit/ce+drloc+me/digits",
         "speed/vit/ce+me/digits",
     ]
+
+
+def test_a_recipe_without_a_quick_form_has_no_quick_cases(mine):
+    tables = tuple(
+        replace(table, cases=tuple(replace(one, recipe=replace(one.recipe, quick=())) for one in table.cases))
+        for table in mine.tables
+    )
+    without = replace(mine, tables=tables)
+    assert not Selection().cases([without])
+    assert Selection(budget=Budget.PAPER).cases([without])

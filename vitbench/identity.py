@@ -96,6 +96,7 @@ def of_run(case: Case, *, budget: Budget, seed: int = 0, precision: str = "fp32"
     phases = case.recipe.at(budget)
     core = [
         "train",
+        "learner",
         "measure/accuracy",
         "measure/attack",
         *(["augment"] if any(p.augmentation for p in phases) else []),

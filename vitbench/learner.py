@@ -1,6 +1,7 @@
 """What takes one step: a network, the sum of its losses, an optimizer, on whatever device the data lies."""
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -39,7 +40,7 @@ class Total(nn.Module):
     def forward(self, step: Step) -> tuple[Tensor, Tensor]:
         """Total loss, and the raw value of each term (T,), detached, in the order of `names`."""
         raw = torch.stack([term(step).float() for term in self.terms])  # (T,)
-        return (self.weights * raw).sum(), raw.detach()
+        return torch.dot(self.weights, raw), raw.detach()
 
     def after_step(self) -> None:
         """Tell every term that owns a state that a step was taken."""
@@ -148,28 +149,28 @@ class Learner:
         self.trained.train()
         losses = torch.zeros(self.steps_per_epoch, 1 + len(self.total.names), device=self.device)
         first, every = number * self.steps_per_epoch, CHECK_EVERY.get(self.device.type, 1)
-        share = torch.arange(first, first + self.steps_per_epoch, device=self.device) / (
-            self.phase.epochs * self.steps_per_epoch
-        )
-        for at in range(self.steps_per_epoch):
+        steps = torch.arange(first, first + self.steps_per_epoch, device=self.device)
+        shares = (steps / (self.phase.epochs * self.steps_per_epoch)).unbind()
+        looked = 0
+        for at, (index, share) in enumerate(zip(batches.unbind(), shares, strict=True)):
             self.schedule(first + at)
-            losses[at] = self.step(batches[at], progress=share[at], draws=draws)
+            losses[at] = self.step(index, progress=share, draws=draws)
             if (at + 1) % every == 0 or at + 1 == self.steps_per_epoch:
-                self._stop_if_lost(losses[: at + 1, 0], number)
-                tell(first + at + 1, float(losses[at, 0]))
+                recent = losses[looked : at + 1, 0].tolist()
+                self._stop_if_lost(recent, number, looked)
+                looked = at + 1
+                tell(first + looked, recent[-1])
         return losses
 
-    def _stop_if_lost(self, losses: Tensor, epoch: int) -> None:
-        finite = losses.isfinite()
-        if bool(finite.all()):
-            self.last_finite = f"{float(losses[-1]):.4g}"
-            return
-        step = int((~finite).nonzero()[0])
-        last = f"{float(losses[step - 1]):.4g}" if step else self.last_finite
-        raise NonFinite(
-            f"the loss became {float(losses[step])} at epoch {epoch + 1}, step {step + 1} of {self.steps_per_epoch}, "
-            f"learning rate {self.lr:.3g}; last finite loss: {last}"
-        )
+    def _stop_if_lost(self, losses: Sequence[float], epoch: int, first: int) -> None:
+        """Look at the losses since step `first` of an epoch."""
+        for step, loss in enumerate(losses, start=first + 1):
+            if not math.isfinite(loss):
+                raise NonFinite(
+                    f"the loss became {loss} at epoch {epoch + 1}, step {step} of {self.steps_per_epoch}, "
+                    f"learning rate {self.lr:.3g}; last finite loss: {self.last_finite}"
+                )
+            self.last_finite = f"{loss:.4g}"
 
     def stop_if_ruined(self, epoch: int) -> None:
         """Look at the weights: the last step may have ruined them without showing in a loss.

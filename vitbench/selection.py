@@ -51,6 +51,8 @@ class Selection:
 
     def _of(self, paper: Paper, table: Table) -> Iterator[Case]:
         quick = self.budget == Budget.QUICK
+        if quick and not all(case.recipe.quick for case in table.cases):
+            return  # a recipe such as fine-tuning from published weights has no quick form
         printed = [case for case in table.cases if not quick or self.all_rows or is_settled(paper, case)]
         rows = [*printed, *self._added(printed)]
         for case in rows:

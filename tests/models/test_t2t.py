@@ -101,6 +101,7 @@ def test_positions_are_the_sinusoids_of_vaswani():
         expected = math.cos(angle) if column % 2 else math.sin(angle)
         assert found[position, column].item() == pytest.approx(expected, abs=1e-5)
     assert torch.equal(t2t.build(classes=10).network.pos_embed[0], found)
+    assert torch.equal(t2t.build(classes=10, variant="tiny").network.pos_embed[0], 0.1 * t2t.sinusoid(17, 48))
 
 
 def test_a_soft_split_sees_the_neighbourhood_of_its_cell_row_by_row():
