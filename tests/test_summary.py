@@ -148,7 +148,7 @@ def test_a_payload_says_what_came_out_and_what_was_gained():
 @pytest.mark.parametrize(
     ("read", "status", "cached"),
     [
-        ((False, False), "measured in 4.0 s", False),
+        ((False, False), "measured in 2.0 s", False),
         ((False, True), "measured in 2.0 s", False),
         ((True, True), "cached 2026-11-02 h200 3f2c1ab", True),
     ],

@@ -51,8 +51,8 @@ def _plain(outcome: Outcome) -> dict[str, Any] | None:
 
 
 def seconds(outcome: Outcome) -> float:
-    """What this session spent on an outcome, its plain baseline included where it was made for it."""
-    made = [record for record, was_read in (*outcome.records, *outcome.plain) if not was_read]
+    """What this session spent on an outcome; its plain baseline is a row of its own."""
+    made = [record for record, was_read in outcome.records if not was_read]
     return float(sum(record.provenance["seconds"] for record in made))
 
 
