@@ -11,6 +11,11 @@ from vitbench import records, run
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 
 
+def pytest_configure(config):
+    # In the tests only: a new warning of torch must not fail somebody's benchmark.
+    config.addinivalue_line("filterwarnings", "error")
+
+
 @pytest.fixture
 def suite(pytester, monkeypatch):
     """The benchmark files in a folder of their own; returns a function that runs pytest there."""
@@ -74,6 +79,6 @@ class _Executed(list):
         self.measurements = {
             "run": {"accuracy": 97.0, "adversarial_accuracy": 90.0, "fgsm_drop": 7.0},
             "size": {"params": 15.0, "macs": 1.0},
-            "inference": {"inference": 100.0, "noise_floor": 1.0},
-            "training": {"training": 50.0, "noise_floor": 1.0, "step_ratio": 1.1},
+            "inference": {"inference": 100.0, "inference_noise": 1.0},
+            "training": {"training": 50.0, "training_noise": 1.0, "step_ratio": 1.1},
         }

@@ -187,3 +187,29 @@ def test_a_closed_pipe_is_no_error():
 def with_path():
     root = str(Path(__file__).parent.parent)
     return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH", "")]))}
+
+
+def test_run_takes_the_seed_and_trains_afresh_when_told(capsys, tmp_path, executed):
+    arguments = ("run", "floros2024/4.1/vit/ce/digits", "--runs", str(tmp_path), "--seed", "3")
+    run_cli(capsys, *arguments)
+    run_cli(capsys, *arguments)
+    assert [one.seed for one in executed] == [3]
+    run_cli(capsys, *arguments, "--fresh")
+    assert [one.seed for one in executed] == [3, 3]
+
+
+@pytest.mark.parametrize(("command", "option"), [("report", "--out"), ("run", "--runs")])
+def test_a_file_where_a_folder_belongs_is_one_line(capsys, tmp_path, command, option):
+    path = tmp_path / "file"
+    path.write_text("")
+    arguments = ["floros2024/4.1/vit/ce/digits"] if command == "run" else []
+    code, _, err = run_cli(capsys, command, *arguments, option, str(path))
+    assert code in (2, 12)
+    assert err.count("\n") == 1
+    assert str(path) in err
+
+
+def test_check_of_a_folder_without_papers_says_so(capsys, tmp_path):
+    code, _, err = run_cli(capsys, "check", str(tmp_path))
+    assert code == 2
+    assert f"{tmp_path} holds no paper file" in err

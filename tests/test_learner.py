@@ -373,3 +373,27 @@ def test_weights_that_the_last_step_ruined_are_found(where):
         weight.view(-1)[-1] = math.nan
     with pytest.raises(NonFinite, match=r"epoch 3, learning rate 0\.1"):
         one.stop_if_ruined(2)
+
+
+def test_a_gradient_that_is_not_finite_stops_the_epoch():
+    class Sharp(torch.nn.Module):
+        def forward(self, step):
+            return (step.out.logits * 0).abs().sqrt().sum()  # 0, with a slope of 0 times infinity
+
+    data = Images(images=torch.zeros(4, 3, 8, 8, dtype=torch.uint8), labels=torch.zeros(4, dtype=torch.int64))
+    phase = Phase(epochs=1, batch_size=4, optimizer={"name": "adam", "lr": 1e-3}, schedule={"name": "constant"})
+    learner = Learner(Linear(), Total({"sharp": Sharp()}, {"sharp": 1.0}), data, phase)
+    draws = {name: torch.Generator() for name in ("augment", "terms")}
+    learner.epoch(0, batches=torch.arange(4)[None], draws=draws, tell=lambda done, loss: None)
+    with pytest.raises(NonFinite, match="weight"):
+        learner.stop_if_ruined(0)
+
+
+class Linear(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.linear = torch.nn.Linear(192, 3)
+
+    def forward(self, images):
+        logits = self.linear(images.flatten(1))
+        return Output(logits=logits, embedding=logits, grids=())

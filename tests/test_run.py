@@ -462,7 +462,7 @@ def test_inference_is_images_a_second(setting):
     watch = Watch(0.5, 0.25, 0.5, 0.25)
     record = execute(timed("inference"), replace(setting, stopwatch=watch))
     assert watch.calls == 4
-    assert record.measurements == pytest.approx({"inference": BATCH / 0.375, "noise_floor": 100 * 0.25 / 0.375})
+    assert record.measurements == pytest.approx({"inference": BATCH / 0.375, "inference_noise": 100 * 0.25 / 0.375})
     assert record.details["batch_size"] == BATCH
 
 
@@ -478,7 +478,7 @@ def test_a_training_step_is_timed_against_plain_cross_entropy(setting, monkeypat
     assert [one.names for one in objectives] == [("ce", "drloc"), ("ce",)]
     assert record.measurements["training"] == pytest.approx(BATCH / 0.02)
     assert record.measurements["step_ms"] == pytest.approx(20)
-    assert record.measurements["noise_floor"] == 0
+    assert record.measurements["training_noise"] == 0
     assert math.isfinite(record.measurements["step_ratio"])
     assert "peak_memory" not in record.measurements  # which torch counts on a GPU only
 

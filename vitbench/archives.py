@@ -162,7 +162,9 @@ def unpack(packed: Path, folder: Path, *, dataset: str) -> None:
     try:
         with tarfile.open(packed) as tar:
             _refuse_unsafe(tar)
-            tar.extractall(staging, filter="data")
+            # Python before 3.11.4 has no filters; what they refuse was refused above.
+            tar.extraction_filter = getattr(tarfile, "data_filter", None)
+            tar.extractall(staging)
         if not (staging / folder.name).is_dir():
             raise tarfile.TarError(f"holds no folder {folder.name}")
         (staging / folder.name).rename(folder)

@@ -29,6 +29,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # `vitbench list | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        print(f"vitbench: {summary.of_os_error(error)}", file=sys.stderr)
+        return summary.Exit.INFRASTRUCTURE
     return code
 
 
@@ -106,12 +109,13 @@ def _session(options: argparse.Namespace) -> Session:
         models=tuple(options.model),
         objectives=tuple(options.objective),
     )
-    selection.check()
     places = {}
     if hasattr(options, "runs"):
         data = Path(options.data) if options.data else None
         places = {"runs": options.runs, "data": data, "download": options.download}
-    return Session(Options(selection=selection, device="cuda" if options.gpu else "cpu", **places))
+    session = Session(Options(selection=selection, device="cuda" if options.gpu else "cpu", **places))
+    session.check()
+    return session
 
 
 def _cases(session: Session) -> dict[str, Case]:
@@ -144,6 +148,8 @@ def _claims(options: argparse.Namespace) -> int:
 
 def _check(options: argparse.Namespace) -> int:
     found = papers.load_all(options.folder)
+    if not found:
+        raise UserError(f"{options.folder} holds no paper file (*.toml); name a folder that does")
     recorded, problems = baselines.load_all(papers.data_folder() / "recorded")
     for problem in problems:
         print(problem)
@@ -187,6 +193,7 @@ def _run(options: argparse.Namespace) -> int:
     is_terminal = sys.stderr.isatty()
     start = "\r" if is_terminal else "\n"
     session.tell = Progress(lambda line: print(line, end=start, file=sys.stderr, flush=True), is_terminal=is_terminal)
+    session.options = replace(session.options, first_seed=options.seed, fresh=options.fresh)
     outcome = session.accuracy(case)
     for line in summary.lines([summary.payload(outcome, "run")]):
         print(line)

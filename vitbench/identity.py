@@ -16,6 +16,7 @@ from typing import Any
 import vitbench
 from vitbench import leaves
 from vitbench.case import Budget, Case, Phase
+from vitbench.machine import versions
 from vitbench.objective import Objective
 
 
@@ -118,7 +119,9 @@ def of_run(case: Case, *, budget: Budget, seed: int = 0, precision: str = "fp32"
 
 def of_size(case: Case) -> Identity:
     """What is counted for a case: the paper's network and terms, whatever the budget."""
-    return _untrained(case, kind="size", budget=Budget.PAPER, core=["measure/size"])
+    counted = _untrained(case, kind="size", budget=Budget.PAPER, core=["measure/size"])
+    # Counted again once fvcore is there.
+    return replace(counted, versions={**counted.versions, "fvcore": versions()["fvcore"]})
 
 
 def of_timing(case: Case, *, kind: str, budget: Budget, precision: str, machine: Mapping[str, str]) -> Identity:

@@ -96,12 +96,12 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(f"--seeds is a number of trainings, at least 1, got {options.seeds}")
     try:
         config.stash[SESSION] = Session(_options(config), tell=_progress(config))
-        config.stash[SESSION].options.selection.check()
+        config.stash[SESSION].check()
     except UserError as error:
         raise pytest.UsageError(str(error)) from None
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(Ending(config), "vitbench.ending")
-    if getattr(options, "dist", None) == "load":
+    if getattr(options, "dist", None) == "load" and any("benchmarks" in one for one in config.args):
         # Cases of one model share runs: on one worker none waits for another's.
         config.pluginmanager.register(OneWorkerPerModel(), "vitbench.scheduling")
 
@@ -248,6 +248,8 @@ class Bench:
             failed, code = str(error), summary.Exit.INFRASTRUCTURE
         except (UserError, NonFinite) as error:
             failed = str(error)
+        except OSError as error:
+            failed, code = summary.of_os_error(error), summary.Exit.INFRASTRUCTURE
         # Outside of the handlers, so that no traceback keeps a model and its memory alive.
         if skipped or failed:
             if code:
@@ -257,15 +259,15 @@ class Bench:
                     "status": "skipped" if skipped else "failed",
                     "exit": code,
                 }
-                self.note(summary.PROPERTY, content | {"values": {}, "cached": False, "invalid": {}})
+                self.note(summary.PROPERTY, content | {"values": {}, "cached": False, "invalid": {}, "problems": []})
             pytest.skip(skipped) if skipped else pytest.fail(failed, pytrace=False)
-        payload = summary.payload(outcome, kind)
+        payload = summary.payload(outcome, kind) | {"problems": list(self.session.store.problems)}
         for metric, value in payload["values"].items():
             self.note(metric, value)
         self.note(summary.PROPERTY, payload)
         failing = [str(finding) for finding in outcome.findings if finding.fails]
         if failing:
-            pytest.fail("\n".join([*failing, f"repeat it with: vitbench run {case.id}"]), pytrace=False)
+            pytest.fail("\n".join([*failing, f'repeat it with the same options and -k "{case.id}"']), pytrace=False)
 
 
 def _free_gpu() -> None:
@@ -299,7 +301,12 @@ class Ending:
             return
         option = self.config.option
         folder = Path(option.report) if option.report else self.session.options.runs / "report"
-        self.report = summary.write_report(self.session, folder)
+        try:
+            self.report = summary.write_report(self.session, folder)
+        except OSError as error:
+            self.session.store.problems.append(f"no report: {summary.of_os_error(error)}")
+            session.exitstatus = summary.Exit.INFRASTRUCTURE
+            return
         code = summary.exit_code(self.payloads, self.plain_failures)
         if code is not None and session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
             session.exitstatus = code
@@ -311,8 +318,9 @@ class Ending:
         terminalreporter.section(f"vitbench, {self.session.options.budget} budget")
         for line in summary.lines(self.payloads):
             terminalreporter.write_line(line)
-        for problem in self.session.store.problems:
-            terminalreporter.write_line(f"set aside: {problem}", yellow=True)
+        told = [problem for one in self.payloads for problem in one["problems"]]
+        for problem in dict.fromkeys([*told, *self.session.store.problems]):
+            terminalreporter.write_line(f"not used: {problem}", yellow=True)
         terminalreporter.write_line(f"report: {self.report}")
 
 

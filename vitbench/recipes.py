@@ -9,6 +9,9 @@ from vitbench.errors import UserError
 from vitbench.objective import Call, parse_call
 from vitbench.sections import Section
 
+# timm's names of the optimizers that recipes in this field are written with.
+OPTIMIZERS = ("adam", "adamw", "sgd", "momentum", "nadamw", "lamb", "lars", "lion", "muon", "rmsprop", "adafactor")
+
 
 def read(key: str, section: Section) -> Recipe:
     """Read one of `[recipes]`.
@@ -37,7 +40,10 @@ def _phase(section: Section) -> Phase:
     schedule.one_of("name", ["constant", "cosine"])
     for name in ("warmup_epochs", "warmup_lr", "min_lr"):
         schedule.get(name, float, 0.0)
-    optimizer.get("name", str)
+    if schedule.content["name"] == "constant":
+        schedule.keys("name")
+    optimizer.keys("name", "lr", "weight_decay", "betas", "eps", "momentum")
+    optimizer.one_of("name", OPTIMIZERS)
     optimizer.get("weight_decay", float, 0.0)
     _positive(optimizer, "lr", float)
     return Phase(

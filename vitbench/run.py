@@ -67,7 +67,7 @@ def execute(identity: Identity, setting: Setting, *, fresh: bool = False) -> Rec
             checkpoints = _checkpoints(identity, setting)
             if fresh:
                 checkpoints.clear()
-            with _one_thread(setting.device), _memory_named(identity):
+            with _reproducible(setting.device), _memory_named(identity):
                 record = kinds[identity.kind](identity, setting)
             setting.store.write(identity, record)
             checkpoints.clear()
@@ -108,9 +108,10 @@ def _train(identity: Identity, setting: Setting) -> Record:
             precision=identity.precision,
             checkpoint=keeper.load(),
         )
+        judged = _judge_trained(identity, model, split, curves)
     except NonFinite as lost:
         raise NonFinite(f"{lost}; the state is kept in {keeper.keep_failed(model, total)}") from None
-    record = _record(identity, setting, started, clock, **_judge_trained(identity, model, split, curves))
+    record = _record(identity, setting, started, clock, **judged)
     with write_atomically(keeper.folder / "weights.safetensors") as temporary:
         save_model(model, str(temporary))
     return record
@@ -124,7 +125,7 @@ def _judge_trained(identity: Identity, model: nn.Module, split: Split, curves: l
     best = max(curves, key=lambda curve: curve["accuracy"])
     measurements = {
         "accuracy": accuracy.accuracy(attacked.clean),
-        "best_accuracy": best["accuracy"],
+        "best_accuracy": max(best["accuracy"], accuracy.accuracy(attacked.clean)),
         "epoch_of_best": float(best["epoch"]),
         "loss": curves[-1]["loss"],
         "train_seconds": sum(curve["seconds"] for curve in curves),
@@ -183,25 +184,27 @@ def _time_inference(identity: Identity, setting: Setting) -> Record:
     started, clock = datetime.now(UTC), time.perf_counter()
     learner = _learner(identity, setting)
     images = to_float(learner.data.images)
-    timing = speed.time_call(speed.inference(learner.network, images), learner.device, _stopwatch(setting))
-    measurements = {"inference": len(images) / timing.seconds, "noise_floor": timing.noise_floor}
+    call = speed.inference(learner.network, images, precision=identity.precision)
+    timing = speed.time_call(call, learner.device, _stopwatch(setting))
+    measurements = {"inference": len(images) / timing.seconds, "inference_noise": timing.noise_floor}
     return _record(identity, setting, started, clock, measurements=measurements, details={"batch_size": len(images)})
 
 
 def _time_training(identity: Identity, setting: Setting) -> Record:
     started, clock = datetime.now(UTC), time.perf_counter()
-    learner, plain = _learner(identity, setting), _learner(identity, setting, plain=True)
-    call, reference = _one_step(learner), _one_step(plain)
+    learner = _learner(identity, setting)
+    call = _one_step(learner)
+    memory = speed.peak_memory(call, learner.device)  # before the plain learner is there too
+    reference = _one_step(_learner(identity, setting, plain=True))
     timing = speed.time_against(call, reference, learner.device, _stopwatch(setting))
     batch = learner.phase.batch_size
     measurements = {
         "training": batch / timing.seconds,
         "step_ms": 1e3 * timing.seconds,
-        "noise_floor": timing.noise_floor,
+        "training_noise": timing.noise_floor,
     }
     if timing.ratio is not None:
         measurements["step_ratio"] = timing.ratio
-    memory = speed.peak_memory(call, learner.device)
     if memory is not None:
         measurements["peak_memory"] = memory
     return _record(identity, setting, started, clock, measurements=measurements, details={"batch_size": batch})
@@ -251,14 +254,18 @@ def _record(identity: Identity, setting: Setting, started: datetime, clock: floa
 
 
 @contextmanager
-def _one_thread(device: str) -> Iterator[None]:
-    before = torch.get_num_threads()
+def _reproducible(device: str) -> Iterator[None]:
+    """One thread on a CPU; on a GPU neither TF32 nor kernels whose result changes from run to run."""
+    threads, cudnn = torch.get_num_threads(), torch.backends.cudnn
+    before = (cudnn.allow_tf32, cudnn.deterministic)
     if device == "cpu":
         torch.set_num_threads(machine.threads())
+    cudnn.allow_tf32, cudnn.deterministic = False, True
     try:
         yield
     finally:
-        torch.set_num_threads(before)
+        torch.set_num_threads(threads)
+        cudnn.allow_tf32, cudnn.deterministic = before
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from vitbench import baselines, compare, identity, machine, papers
 from vitbench.baselines import ANY, Measurement
 from vitbench.case import Budget, Case
 from vitbench.compare import Finding, Verdict
+from vitbench.errors import UserError, unknown
 from vitbench.identity import Identity
 from vitbench.metrics import METRICS
 from vitbench.records import Record, Store
@@ -32,7 +33,8 @@ class Options:
     Attributes:
         runs: directory of the records.
         data: folder of data sets, or None.
-        seeds: how many seeds each case is trained with, from 0.
+        seeds: how many seeds each case is trained with.
+        first_seed: the first of them; the others follow.
         fresh: train again although there is a record.
     """
 
@@ -43,8 +45,14 @@ class Options:
     device: str = "cpu"
     precision: str = "fp32"
     seeds: int = 1
+    first_seed: int = 0
     fresh: bool = False
     fail_on_missing: bool = False
+
+    @property
+    def all_seeds(self) -> range:
+        """Every seed that each case is trained with."""
+        return range(self.first_seed, self.first_seed + self.seeds)
 
     @property
     def budget(self) -> Budget:
@@ -103,6 +111,23 @@ class Session:
         self.store = Store(self.options.runs)
         self.made: set[str] = set()
 
+    def check(self) -> None:
+        """Refuse names that nothing has, and a runs directory that is none.
+
+        Raises:
+            UserError: naming the option and the way out.
+        """
+        self.options.selection.check()
+        if self.options.runs.exists() and not self.options.runs.is_dir():
+            raise UserError(f"--runs: {self.options.runs} is a file; name a folder")
+        for name in self.options.selection.models:
+            leaf, _, variant = name.partition("/")
+            if leaf == "timm":
+                import timm  # takes seconds, so only where somebody asks for one of its models
+
+                if not timm.is_model(variant):
+                    raise unknown("timm model", variant, timm.list_models(), where="--model")
+
     @cached_property
     def papers(self) -> Mapping[str, papers.Paper]:
         """All papers by name."""
@@ -121,8 +146,8 @@ class Session:
         Raises:
             UserError, NonFinite, OutOfMemory: as `vitbench.run.execute`.
         """
-        identities = [self.run_of(case, seed) for seed in range(self.options.seeds)]
-        plain = [] if case.is_baseline else [self.run_of(case.baseline, seed) for seed in range(self.options.seeds)]
+        identities = [self.run_of(case, seed) for seed in self.options.all_seeds]
+        plain = [] if case.is_baseline else [self.run_of(case.baseline, seed) for seed in self.options.all_seeds]
         before = tuple(self._do(one) for one in plain)  # first, so that an interrupted night leaves whole pairs
         records = tuple(self._do(one) for one in identities)
         return Outcome(case=case, records=records, plain=before, findings=tuple(self._floor(case, records)))
@@ -229,7 +254,7 @@ def forecast(session: Session, cases: Sequence[Case]) -> str:
     """How many runs the cases need, how many there are already, and what the rest takes as far as is known."""
     wanted: dict[str, tuple[Case, Identity]] = {}
     for case in cases:
-        for seed in range(session.options.seeds):
+        for seed in session.options.all_seeds:
             for one in (case, case.baseline):
                 run = session.run_of(one, seed)
                 wanted.setdefault(run.key, (one, run))

@@ -39,6 +39,7 @@ def payload(outcome: Outcome, kind: str) -> dict[str, Any]:
         "invalid": dict(outcome.records[0][0].invalid),
         "exit": exit_of(outcome.findings),
         "plain": _plain(outcome),
+        "problems": [],
     }
 
 
@@ -79,6 +80,12 @@ def exit_code(payloads: Sequence[Payload], plain_failures: int) -> int | None:
         codes.add(Exit.INFRASTRUCTURE)
     order = (Exit.REGRESSION, Exit.MISSING, Exit.INFRASTRUCTURE, Exit.UNDECIDED)
     return next((code for code in order if code in codes), None)
+
+
+def of_os_error(error: OSError) -> str:
+    """One line for what the machine refused: a full disk, a folder that cannot be written."""
+    where = f"{error.filename}: " if error.filename else ""
+    return f"{where}{error.strerror or error}; free space, or name another folder with --runs, --report or --out"
 
 
 def lines(payloads: Sequence[Payload]) -> Iterator[str]:
@@ -150,7 +157,7 @@ def wanted(session: Session, cases: Sequence[Case]) -> Iterator[tuple[Case, Iden
 
     for case in cases:
         yield from (
-            (one, session.run_of(one, seed)) for one in (case, case.baseline) for seed in range(session.options.seeds)
+            (one, session.run_of(one, seed)) for one in (case, case.baseline) for seed in session.options.all_seeds
         )
     yield from ((case, identity.of_size(case)) for case in sizes(session.papers.values(), cases))
     for case in timings(cases):

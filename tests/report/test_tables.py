@@ -150,7 +150,7 @@ def test_the_error_of_a_cell_is_that_of_a_difference_of_two_accuracies(tables_of
 
 
 def test_where_the_number_of_test_images_is_unknown_nothing_is_decided(tables_of, results, monkeypatch):
-    monkeypatch.setattr(tables, "TEST_IMAGES", {})
+    monkeypatch.setattr(tables, "test_images", lambda dataset: None)
     _, rows = printed(tables_of["1"], results)
     assert {row[4] for row in rows.values()} == {"undecided", "not run"}
 
@@ -230,16 +230,17 @@ def timed(measured, model, terms, **values):
     ]
 
 
-def test_speeds_need_an_inference_and_a_step(paper, measured):
+def test_speeds_show_what_was_timed(paper, measured):
     cases = timings(Selection().cases([paper]))
     made = timed(
-        measured, "vit", "ce", inference=1234.5, training=400.4, step_ms=12.345, step_ratio=1.0, noise_floor=0.8
+        measured, "vit", "ce", inference=1234.5, training=400.4, step_ms=12.345, step_ratio=1.0, training_noise=0.8
     )
     made += timed(measured, "vit", "ce + me", training=300.0, step_ms=16.0, step_ratio=1.3)
     made += timed(measured, "cvt", "ce + me", training=300.0)
     headers, rows = tables.speed_table(cases, Results(made), "quick")
     assert len(headers) == 7
     assert rows == [
+        ["CvT", "ce + me", "-", "300", "-", "-", "-"],
         ["ViT", "ce", "1234", "400", "12.35", "1.00", "0.80"],
         ["ViT", "ce + me", "1234", "300", "16.00", "1.30", "-"],
     ]

@@ -66,15 +66,17 @@ def time_against(
     return timing(stopwatch(timed, time_reference), between)
 
 
-def inference(network: nn.Module, images: Tensor) -> Callable[[], object]:
+def inference(network: nn.Module, images: Tensor, *, precision: str = "fp32") -> Callable[[], object]:
     """A forward pass in eval mode without gradients.
 
     Args:
         images: (B, 3, H, W) in [0, 1].
+        precision: "fp32", or "bf16" for autocast over fp32 weights.
     """
 
     def call() -> object:
-        with torch.inference_mode():
+        autocast = torch.autocast(images.device.type, torch.bfloat16, enabled=precision == "bf16")
+        with torch.inference_mode(), autocast:
             return network(images).logits
 
     network.eval()

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from vitbench import compare
+from vitbench import compare, leaves
 from vitbench.case import Budget, Case
 from vitbench.compare import ClaimVerdict
 from vitbench.conclusions import Row
@@ -23,11 +23,6 @@ class Markup(str):
     """A cell that is Markdown already; every other cell is plain text."""
 
 
-# Test images of each data set, for the standard error of a printed accuracy, of which nothing else is known.
-# CIFAR-10 and CIFAR-100: Krizhevsky 2009.
-TEST_IMAGES = {"cifar10": 10_000, "cifar100": 10_000}
-
-
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Cell:
     """One number of a table: in print and ours, each with what it gains over plain cross-entropy."""
@@ -42,7 +37,7 @@ class Cell:
     @property
     def error(self) -> float:
         """Standard error, in points, of the difference of two such accuracies."""
-        images = TEST_IMAGES.get(self.case.dataset)
+        images = test_images(self.case.dataset)
         if self.ours is None or images is None:
             return math.inf
         return math.sqrt(2) * compare.standard_error(self.ours.mean, images)
@@ -56,6 +51,17 @@ class Cell:
             return compare.judge_level(self.ours.mean, self.printed, error=self.error)
         gain = None if self.ours_gain is None else self.ours_gain.mean
         return compare.judge_gain(gain, self.printed_gain, error=self.error)
+
+
+def test_images(dataset: str) -> int | None:
+    """Test images of a data set, for the standard error of a printed accuracy, of which nothing else is known."""
+    images: int | None = leaves.find("datasets", dataset).constants.get("TEST")
+    return images
+
+
+def selected(case: Case, metric: str) -> str:
+    """What a printed accuracy is compared with: the last epoch's, or the best where the source reports that."""
+    return "best_accuracy" if metric == "accuracy" and case.recipe.selection == "best" else metric
 
 
 def columns(table: Table, cases: Iterable[Case]) -> list[tuple[str, str]]:
@@ -80,8 +86,8 @@ def cells(table: Table, cases: Sequence[Case], results: Results, budget: str) ->
                 Cell(
                     case=case,
                     metric=metric,
-                    ours=results.value(case, budget, metric),
-                    ours_gain=None if case.is_baseline else results.gain(case, budget, metric),
+                    ours=results.value(case, budget, selected(case, metric)),
+                    ours_gain=None if case.is_baseline else results.gain(case, budget, selected(case, metric)),
                     printed=claim.value if claim else None,
                     printed_gain=claim.value - reference.value if claim and reference else None,
                 )
@@ -182,11 +188,12 @@ def speed_table(cases: Sequence[Case], results: Results, budget: str) -> Grid:
     for case in cases:
         inference = results.value(case.baseline, budget, "inference")
         values = [
-            (name, results.value(case, budget, name)) for name in ("training", "step_ms", "step_ratio", "noise_floor")
+            (name, results.value(case, budget, name))
+            for name in ("training", "step_ms", "step_ratio", "training_noise")
         ]
-        if inference and any(value for _, value in values):
-            shown = [value.show(name) if value else NOTHING for name, value in values]
-            rows.append([case.model.printed, str(case.objective), inference.show("inference"), *shown])
+        if any(value for _, value in values) or (inference and case.is_baseline):
+            shown = [value.show(name) if value else NOTHING for name, value in [("inference", inference), *values]]
+            rows.append([case.model.printed, str(case.objective), *shown])
     return headers, rows
 
 
@@ -211,9 +218,9 @@ def _printed_rows(table: Table, model: str, dataset: str, metric: str) -> list[R
 def _our_rows(table: Table, results: Results, budget: str, model: str, dataset: str, metric: str) -> list[Row]:
     rows: list[Row] = []
     for case in _rows_of(table, model, dataset):
-        value = results.value(case, budget, metric)
+        value = results.value(case, budget, selected(case, metric))
         mean = value.mean if value else None
-        error = 0.0 if mean is None else compare.standard_error(mean, TEST_IMAGES.get(dataset, 1))
+        error = 0.0 if mean is None else compare.standard_error(mean, test_images(dataset) or 1)
         rows.append((case.objective, mean, error))
     return rows
 

@@ -10,8 +10,8 @@ from vitbench.metrics import METRICS
 COLUMNS = {
     "run": ("accuracy", "gain", "fgsm_drop"),
     "size": ("params", "macs", "term_params"),
-    "inference": ("inference", "noise_floor"),
-    "training": ("training", "step_ratio", "noise_floor"),
+    "inference": ("inference", "inference_noise"),
+    "training": ("training", "step_ratio", "training_noise"),
 }
 
 
