@@ -10,7 +10,7 @@ from torch import nn
 
 from vitbench.augment import flip, to_float
 from vitbench.case import Phase
-from vitbench.contracts import Images, Output
+from vitbench.contracts import Images, Output, Step
 from vitbench.errors import NonFinite, UserError
 from vitbench.learner import Learner, Total
 from vitbench.objective import Call
@@ -397,3 +397,19 @@ class Linear(torch.nn.Module):
     def forward(self, images):
         logits = self.linear(images.flatten(1))
         return Output(logits=logits, embedding=logits, grids=())
+
+
+def test_a_term_that_is_no_scalar_is_named():
+    class PerImage(torch.nn.Module):
+        def forward(self, step):
+            return step.out.logits.sum(dim=1)
+
+    logits = torch.zeros(2, 3)
+    step = Step(
+        images=torch.zeros(2, 3, 8, 8),
+        labels=torch.zeros(2, dtype=torch.int64),
+        out=Output(logits=logits, embedding=logits, grids=()),
+        model=torch.nn.Identity(),
+    )
+    with pytest.raises(UserError, match=r"the term mine returned \(2,\) numbers; return one"):
+        Total({"mine": PerImage()}, {"mine": 1.0})(step)

@@ -38,8 +38,18 @@ class Total(nn.Module):
         self.register_buffer("weights", torch.tensor([weights[name] for name in terms]), persistent=False)
 
     def forward(self, step: Step) -> tuple[Tensor, Tensor]:
-        """Total loss, and the raw value of each term (T,), detached, in the order of `names`."""
-        raw = torch.stack([term(step).float() for term in self.terms])  # (T,)
+        """Total loss, and the raw value of each term (T,), detached, in the order of `names`.
+
+        Raises:
+            UserError: if a term returns more than one number.
+        """
+        values = [term(step).float() for term in self.terms]
+        for name, value in zip(self.names, values, strict=True):
+            if value.ndim:
+                raise UserError(
+                    f"the term {name} returned {tuple(value.shape)} numbers; return one, such as their mean"
+                )
+        raw = torch.stack(values)  # (T,)
         return torch.dot(self.weights, raw), raw.detach()
 
     def after_step(self) -> None:
