@@ -213,3 +213,12 @@ def test_check_of_a_folder_without_papers_says_so(capsys, tmp_path):
     code, _, err = run_cli(capsys, "check", str(tmp_path))
     assert code == 2
     assert f"{tmp_path} holds no paper file" in err
+
+
+def test_a_report_never_overwrites_somebody_elses_readme(capsys, tmp_path):
+    readme = tmp_path / "README.md"
+    readme.write_text("# My project\n")
+    code, _, err = run_cli(capsys, "report", "--out", str(tmp_path))
+    assert code == 2
+    assert "would be overwritten" in err
+    assert readme.read_text() == "# My project\n"

@@ -5,6 +5,7 @@ from torch import nn
 
 from vitbench import leaves
 from vitbench.adapter import shape_of
+from vitbench.errors import UserError
 from vitbench.identity import Identity
 from vitbench.learner import Total
 from vitbench.train import derived
@@ -29,6 +30,11 @@ def term_of(identity: Identity, name: str, model: nn.Module) -> nn.Module:
     """A term of a run for a model; its weights depend on the seed and the term's name."""
     arguments = next(one.term.arguments for one in identity.objective if one.name == name)
     shape = shape_of(model, image_size=identity.image_size)
+    if shape.classes != identity.classes:
+        raise UserError(
+            f"{identity.model} returns {shape.classes} logits, {identity.dataset} has {identity.classes} classes: "
+            "build it with the `classes` that it is given"
+        )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derived(identity.seed, "term", name))
         term: nn.Module = leaves.find("terms", name).load()(shape, **arguments)

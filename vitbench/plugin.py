@@ -303,8 +303,9 @@ class Ending:
         folder = Path(option.report) if option.report else self.session.options.runs / "report"
         try:
             self.report = summary.write_report(self.session, folder)
-        except OSError as error:
-            self.session.store.problems.append(f"no report: {summary.of_os_error(error)}")
+        except (OSError, UserError) as error:
+            reason = summary.of_os_error(error) if isinstance(error, OSError) else str(error)
+            self.session.store.problems.append(f"no report: {reason}")
             session.exitstatus = summary.Exit.INFRASTRUCTURE
             return
         code = summary.exit_code(self.payloads, self.plain_failures)

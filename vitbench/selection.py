@@ -35,7 +35,9 @@ class Selection:
             UserError: naming the option and the nearest known names.
         """
         for name in self.datasets:
-            leaves.find("datasets", name, where="--dataset")
+            leaf = leaves.find("datasets", name, where="--dataset")
+            for constant in ("DIGEST", "CLASSES", "IMAGE_SIZE"):
+                leaf.constant(constant)
         for name in self.models:
             leaves.check_model(name, where="--model")
         for text in self.objectives:

@@ -10,6 +10,7 @@ from urllib.parse import quote
 from tabulate import tabulate
 
 from vitbench.case import Budget, Case
+from vitbench.errors import UserError
 from vitbench.papers import Paper, Table
 from vitbench.records import write_whole
 from vitbench.report import tables
@@ -52,8 +53,13 @@ def write(folder: Path, material: Material) -> list[Path]:
 
     Args:
         folder: made when it is not there.
+
+    Raises:
+        UserError: if the folder has a README.md that is not ours.
     """
     index = folder / "README.md"
+    if index.is_file() and not index.read_text(encoding="utf-8", errors="replace").startswith("# Reports\n"):
+        raise UserError(f"{index} is not one of our reports and would be overwritten; name another folder")
     written = [index]
     for paper in material.papers:
         path = folder / f"{paper.name}.md"
