@@ -10,7 +10,7 @@ from torch import nn
 
 from vitbench import checkpoints
 from vitbench.checkpoints import Checkpoints
-from vitbench.learner import Total
+from vitbench.total import Total
 
 KEY = "a" * 64
 CONTENT = {"phase": 0, "epoch": 2, "curves": [{"loss": 0.5}], "trained": {"weight": torch.arange(1000.0)}}

@@ -10,10 +10,11 @@ from torch import nn
 
 from vitbench.augment import flip, to_float
 from vitbench.case import Phase
-from vitbench.contracts import Images, Output, Step
+from vitbench.contracts import Images, Output
 from vitbench.errors import NonFinite, UserError
-from vitbench.learner import Learner, Total
+from vitbench.learner import Learner
 from vitbench.objective import Call
+from vitbench.total import Total
 
 N, CLASSES, SIZE = 16, 4, 6
 
@@ -101,41 +102,36 @@ def learner(term=None, *, precision="fp32", **changes):
     return Learner(one, Total({"term": term or Scaled()}, {"term": 1.0}), data(), phase(**changes), precision=precision)
 
 
-def draws(seed=5):
-    return {name: torch.Generator().manual_seed(seed) for name in ("augment", "terms")}
+def order(number=0):
+    return torch.randperm(N, generator=torch.Generator().manual_seed(number))
 
 
 def batches(number=0):
-    order = torch.randperm(N, generator=torch.Generator().manual_seed(number))
-    return order.view(-1, 4)
+    return order(number).view(-1, 4)
+
+
+def begin(one, number=0, seed=5):
+    one.begin(number, order=order(number), seeds={"augment": seed, "terms": seed})
+    return one
 
 
 def epoch(one, number=0, tell=lambda done, loss: None):
-    return one.epoch(number, batches=batches(number), draws=draws(), tell=tell)
+    return begin(one, number).epoch(number, advance=one.step, tell=tell)
+
+
+def step(one):
+    """Take the first step of the first epoch; returns its losses."""
+    begin(one).step()
+    return one.plan.losses[0]
 
 
 # The sum of the terms
 
 
-def test_the_total_is_the_weighted_sum_and_the_raw_values_stay_unweighted():
-    one = network()
-    total = Total({"a": Constant(2.0), "b": Constant(-3.0), "c": Constant(0.5)}, {"c": 4.0, "a": 1.0, "b": 0.1})
-    recorder = Scaled()
-    Learner(one, Total({"ce": recorder}, {"ce": 1.0}), data(), phase()).step(
-        torch.arange(4), progress=torch.zeros(()), draws=draws()
-    )
-    loss, raw = total(recorder.steps[0])
-    assert total.names == ("a", "b", "c")
-    assert raw.tolist() == [2.0, -3.0, 0.5]
-    assert loss.item() == pytest.approx(2.0 - 0.3 + 2.0)
-    assert loss.requires_grad
-    assert not raw.requires_grad
-
-
 def test_a_step_returns_the_total_and_then_each_raw_value():
     total = Total({"a": Constant(2.0), "b": Constant(5.0)}, {"a": 1.0, "b": 0.1})
     one = Learner(network(), total, data(), phase())
-    losses = one.step(torch.arange(4), progress=torch.zeros(()), draws=draws())
+    losses = step(one)
     assert losses.tolist() == pytest.approx([2.5, 2.0, 5.0])
     assert not losses.requires_grad
 
@@ -145,9 +141,7 @@ def test_a_weight_scales_the_gradient_of_its_term():
     for weight in (1.0, 0.25):
         one = network()
         before = one.head.weight.detach().clone()
-        Learner(one, Total({"ce": Scaled()}, {"ce": weight}), data(), phase()).step(
-            torch.arange(4), progress=torch.zeros(()), draws=draws()
-        )
+        step(Learner(one, Total({"ce": Scaled()}, {"ce": weight}), data(), phase()))
         steps.append(one.head.weight.detach() - before)
     torch.testing.assert_close(steps[1], 0.25 * steps[0], rtol=1e-4, atol=1e-7)
 
@@ -195,20 +189,20 @@ def test_three_epochs_are_those_of_a_loop_written_by_hand(optimizer, by_hand):
 def test_augmentation_draws_from_its_own_generator_and_precedes_the_network():
     term = Scaled()
     one = learner(term, augmentation=(Call(name="flip"),))
-    one.step(torch.arange(4), progress=torch.zeros(()), draws=draws(7))
-    flipped = flip(data().images[:4], generator=torch.Generator().manual_seed(7))
+    begin(one, seed=7).step()
+    picked = data().images[batches()[0]]
+    flipped = flip(picked, generator=torch.Generator().manual_seed(7))
     assert torch.equal(term.steps[0].images, to_float(flipped))
-    assert not torch.equal(flipped, data().images[:4])
+    assert not torch.equal(flipped, picked)
 
 
 def test_a_term_sees_the_progress_of_its_phase_the_labels_and_the_generator_of_the_terms():
     term = Scaled()
     one = learner(term)
-    given = draws()
     for number in range(3):
-        one.epoch(number, batches=batches(number), draws=given, tell=lambda done, loss: None)
+        epoch(one, number)
     assert [step.progress.item() for step in term.steps] == pytest.approx([at / 12 for at in range(12)])
-    assert all(step.generator is given["terms"] for step in term.steps)
+    assert all(step.generator is one.draws["terms"] for step in term.steps)
     assert all(step.model is one.network for step in term.steps)
     assert torch.equal(term.steps[5].labels, data().labels[batches(1)[1]])
 
@@ -219,8 +213,9 @@ def test_a_term_that_owns_a_state_is_told_after_the_weights_have_moved():
     total = Total({"stateful": term, "plain": Constant(0.0)}, {"stateful": 1.0, "plain": 1.0})
     learner_ = Learner(one, total, data(), phase())
     start = one.head.weight.detach().clone()
+    begin(learner_)
     for number in range(2):
-        learner_.step(batches()[number], progress=torch.zeros(()), draws=draws())
+        learner_.step()
         assert len(term.seen) == number + 1
         assert torch.equal(term.seen[-1], one.head.weight)
     assert not torch.equal(term.seen[0], start)
@@ -228,7 +223,7 @@ def test_a_term_that_owns_a_state_is_told_after_the_weights_have_moved():
 
 def test_gradients_do_not_outlive_their_step():
     one = learner()
-    one.step(torch.arange(4), progress=torch.zeros(()), draws=draws())
+    step(one)
     assert all(weight.grad is None for weight in one.trained.parameters())
 
 
@@ -253,7 +248,7 @@ def test_an_epoch_tells_how_far_the_phase_is():
 def test_the_gradient_of_network_and_terms_together_is_clipped():
     one = learner(optimizer={"name": "momentum", "lr": 1.0, "momentum": 0.0}, clip_grad=0.01)
     before = [weight.detach().clone() for weight in one.trained.parameters()]
-    one.step(torch.arange(4), progress=torch.zeros(()), draws=draws())
+    step(one)
     moved = [weight.detach() - old for weight, old in zip(one.trained.parameters(), before, strict=True)]
     assert torch.cat([move.flatten() for move in moved]).norm().item() == pytest.approx(0.01, rel=1e-3)
 
@@ -266,46 +261,32 @@ def test_a_gradient_within_the_limit_is_left_alone():
 # Schedules
 
 
-def rates(**changes):
-    one, told = learner(**changes), []
-    for number in range(one.phase.epochs):
+def test_each_step_has_the_learning_rate_of_its_schedule():
+    one, told = learner(schedule={"name": "cosine"}, epochs=5), []
+    for number in range(5):
         epoch(one, number, tell=lambda done, loss: told.append(one.lr))
-    return told
+    assert told == pytest.approx([0.1 * (1 + math.cos(math.pi * at / 20)) / 2 for at in range(20)])
+    assert one.optimizer.param_groups[0]["lr"].item() == pytest.approx(told[-1])
 
 
-def test_a_constant_schedule_leaves_the_learning_rate():
-    assert rates() == [0.1] * 12
+# Micro-batches
 
 
-@pytest.mark.parametrize("warmup", [0, 1, 0.5])
-def test_the_cosine_schedule_follows_its_closed_form(warmup):
-    schedule = {"name": "cosine", "warmup_epochs": warmup, "warmup_lr": 0.001, "min_lr": 0.01}
-    found = rates(schedule=schedule, epochs=5)
-    steps, rising = 20, 4 * warmup
-    expected = [
-        0.001 + (0.1 - 0.001) * at / rising
-        if at < rising
-        else 0.01 + (0.1 - 0.01) * (1 + math.cos(math.pi * at / steps)) / 2
-        for at in range(steps)
-    ]
-    assert found == pytest.approx(expected)
+@pytest.mark.parametrize("parts", [1, 2, 4])
+def test_micro_batches_take_the_steps_of_the_whole_batch(parts):
+    whole = learner(clip_grad=0.5)
+    part = Learner(network(), Total({"term": Scaled()}, {"term": 1.0}), data(), phase(clip_grad=0.5), micro_batch=parts)
+    torch.testing.assert_close(epoch(part), epoch(whole), rtol=1e-5, atol=1e-7)
+    for ours, theirs in zip(part.trained.parameters(), whole.trained.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
+
+
+def test_micro_batches_that_do_not_divide_the_batch_are_refused():
+    with pytest.raises(UserError, match="micro-batches of 3 do not divide a batch of 4"):
+        Learner(network(), Total({"term": Scaled()}, {"term": 1.0}), data(), phase(), micro_batch=3)
 
 
 # Users' mistakes
-
-
-@pytest.mark.parametrize(
-    ("optimizer", "reason"),
-    [
-        ({"name": "nosuch", "lr": 0.1}, "nosuch"),
-        ({"name": "adam", "lr": 0.1, "nonsense": 1}, "nonsense"),
-        ({"name": "adam", "lr": -0.1}, "learning rate"),
-    ],
-)
-def test_an_optimizer_that_timm_cannot_make_is_one_line(optimizer, reason):
-    with pytest.raises(UserError, match=reason) as caught:
-        learner(optimizer=optimizer)
-    assert "\n" not in str(caught.value)
 
 
 def test_a_batch_larger_than_the_data_is_refused():
@@ -383,8 +364,8 @@ def test_a_gradient_that_is_not_finite_stops_the_epoch():
     data = Images(images=torch.zeros(4, 3, 8, 8, dtype=torch.uint8), labels=torch.zeros(4, dtype=torch.int64))
     phase = Phase(epochs=1, batch_size=4, optimizer={"name": "adam", "lr": 1e-3}, schedule={"name": "constant"})
     learner = Learner(Linear(), Total({"sharp": Sharp()}, {"sharp": 1.0}), data, phase)
-    draws = {name: torch.Generator() for name in ("augment", "terms")}
-    learner.epoch(0, batches=torch.arange(4)[None], draws=draws, tell=lambda done, loss: None)
+    learner.begin(0, order=torch.arange(4), seeds={})
+    learner.epoch(0, advance=learner.step, tell=lambda done, loss: None)
     with pytest.raises(NonFinite, match="weight"):
         learner.stop_if_ruined(0)
 
@@ -397,19 +378,3 @@ class Linear(torch.nn.Module):
     def forward(self, images):
         logits = self.linear(images.flatten(1))
         return Output(logits=logits, embedding=logits, grids=())
-
-
-def test_a_term_that_is_no_scalar_is_named():
-    class PerImage(torch.nn.Module):
-        def forward(self, step):
-            return step.out.logits.sum(dim=1)
-
-    logits = torch.zeros(2, 3)
-    step = Step(
-        images=torch.zeros(2, 3, 8, 8),
-        labels=torch.zeros(2, dtype=torch.int64),
-        out=Output(logits=logits, embedding=logits, grids=()),
-        model=torch.nn.Identity(),
-    )
-    with pytest.raises(UserError, match=r"the term mine returned \(2,\) numbers; return one"):
-        Total({"mine": PerImage()}, {"mine": 1.0})(step)

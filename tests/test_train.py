@@ -14,8 +14,8 @@ from vitbench.contracts import Images, Output
 from vitbench.datasets.digits import build as digits
 from vitbench.errors import NonFinite
 from vitbench.identity import Identity
-from vitbench.learner import Total
 from vitbench.objective import Call, parse
+from vitbench.total import Total
 from vitbench.train import Watch, derived, generator, train
 
 N = 20
@@ -289,7 +289,7 @@ def trained(name, images, *, checkpoint=None):
     net, total = learned(name)
     files = []
 
-    def save(make):
+    def save(make, now):
         file = io.BytesIO()
         torch.save(make(), file)
         files.append(file.getvalue())

@@ -7,7 +7,7 @@ from vitbench import leaves
 from vitbench.adapter import shape_of
 from vitbench.errors import UserError
 from vitbench.identity import Identity
-from vitbench.learner import Total
+from vitbench.total import Total
 from vitbench.train import derived
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from vitbench.learner import Total
 from vitbench.records import write_atomically
+from vitbench.total import Total
 
 CHECKPOINT_SECONDS = 5.0  # a kill loses at most this and one epoch
 
@@ -30,9 +30,9 @@ class Checkpoints:
         self.path = folder / "checkpoint.pt"
         self.saved_at = time.monotonic()
 
-    def save(self, make: Callable[[], dict[str, Any]]) -> None:
-        """Write what `make` gives, unless the last checkpoint is fresh."""
-        if time.monotonic() - self.saved_at < CHECKPOINT_SECONDS:
+    def save(self, make: Callable[[], dict[str, Any]], now: bool = False) -> None:
+        """Write what `make` gives, unless the last checkpoint is fresh and it need not be `now`."""
+        if not now and time.monotonic() - self.saved_at < CHECKPOINT_SECONDS:
             return
         with write_atomically(self.path) as temporary:
             torch.save(make() | {"key": self.key}, temporary)

@@ -25,6 +25,10 @@ class NonFinite(Exception):
     """A loss, a gradient or a weight became NaN or infinite; training stops at once."""
 
 
+class TimeUp(Exception):
+    """The time limit ended a training; its checkpoint is written, or was not yet worth one."""
+
+
 class OutOfMemory(Exception):
     """The device has not enough memory for the batch that the message names."""
 

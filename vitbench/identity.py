@@ -31,7 +31,8 @@ class Identity:
         data: digest of the data set's content.
         phases: as they are run, after the budget was applied; none where nothing is trained.
         versions: of the leaves, the training loop and the measurements.
-        machine: what a timing depends on besides: device, threads, versions; empty for the other kinds.
+        micro_batch: images that go through the network at once, where that is not the whole batch.
+        machine: what a timing depends on besides: device, engine, threads, versions; empty for the other kinds.
     """
 
     kind: str = "run"
@@ -46,11 +47,14 @@ class Identity:
     phases: tuple[Phase, ...] = ()
     seed: int = 0
     precision: str = "fp32"
+    micro_batch: int | None = None
     machine: Mapping[str, str] | None = None
 
     def content(self) -> dict[str, Any]:
         """The same as plain data, as it stands in the record."""
         plain: dict[str, Any] = json.loads(json.dumps(asdict(self), default=dict, sort_keys=True))
+        if self.micro_batch is None:
+            del plain["micro_batch"]
         return plain | {"objective": str(self.objective)}
 
     @property
@@ -82,7 +86,9 @@ def _clip(part: str) -> str:
     return part if len(part) <= 60 else part[:60]  # a folder's name has at most 255 bytes
 
 
-def of_run(case: Case, *, budget: Budget, seed: int = 0, precision: str = "fp32") -> Identity:
+def of_run(
+    case: Case, *, budget: Budget, seed: int = 0, precision: str = "fp32", micro_batch: int | None = None
+) -> Identity:
     """The run that a case needs.
 
     Args:
@@ -90,6 +96,7 @@ def of_run(case: Case, *, budget: Budget, seed: int = 0, precision: str = "fp32"
         budget: decides the network, the phases and the form of the terms.
         seed: of weights, order of the data and every other draw.
         precision: "fp32" or "bf16".
+        micro_batch: see `Identity`.
     """
     model = case.model.at(budget)
     objective = resolve(case, budget)
@@ -114,6 +121,7 @@ def of_run(case: Case, *, budget: Budget, seed: int = 0, precision: str = "fp32"
         phases=phases,
         seed=seed,
         precision=precision,
+        micro_batch=micro_batch,
     )
 
 
@@ -133,7 +141,9 @@ def of_timing(case: Case, *, kind: str, budget: Budget, precision: str, machine:
     """
     case = case.baseline if kind == "inference" else case
     identity = _untrained(case, kind=kind, budget=budget, core=["measure/speed", "learner"])
-    return replace(identity, precision=precision, machine=dict(machine), phases=case.recipe.at(budget)[:1])
+    # How often a step is taken, and at which rate, does not matter to its speed.
+    phases = tuple(replace(one, epochs=1, schedule={"name": "constant"}) for one in case.recipe.at(budget)[:1])
+    return replace(identity, precision=precision, machine=dict(machine), phases=phases)
 
 
 def resolve(case: Case, budget: Budget) -> Objective:

@@ -1,63 +1,48 @@
-"""What takes one step: a network, the sum of its losses, an optimizer, on whatever device the data lies."""
+"""What takes one step: a network, the sum of its losses, an optimizer, on whatever device the data lies.
+
+A step reads nothing but tensors that stay where they are: which images, the learning rates, how far the phase is,
+the number of the step itself. So the same step can be taken again and again, or captured once and replayed.
+"""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from timm.optim import create_optimizer_v2
-from timm.scheduler import create_scheduler_v2
 from torch import Tensor, nn
 
+from vitbench import optimizer
 from vitbench.augment import compose
 from vitbench.case import Phase
-from vitbench.contracts import Images, Step
+from vitbench.contracts import Images, Output, Step
 from vitbench.errors import NonFinite, UserError
+from vitbench.total import Total
 
-VERSION = 1
+VERSION = 2
 
 PRECISIONS = ("fp32", "bf16")
-CHECK_EVERY = {"cpu": 1, "cuda": 50}  # steps between looks at the loss; a look makes a GPU wait
+CHECK_EVERY = {"cpu": 1, "cuda": 1000}  # steps between looks at the loss, besides one an epoch; a look makes a GPU wait
+DRAWS = ("augment", "terms")
 
 
-class Total(nn.Module):
-    """The sum of weighted terms that is minimised.
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """One epoch as tensors on the device; each epoch writes its own content into the same ones.
 
-    Args:
-        terms: modules by name, each with `forward(step) -> scalar`; one that owns a state (a teacher, a
-            centre) has a method `after_step()` too.
-        weights: per name, its weight.
+    Attributes:
+        batches: (steps, B) which images each step takes.
+        rates: (steps, groups) learning rates.
+        progress: (steps,) share of the phase that is done, in [0, 1).
+        losses: (steps, 1 + T): of each step that was taken, the total loss, then each term's raw value.
+        at: (1,) the step that comes next.
     """
 
-    weights: Tensor
-
-    def __init__(self, terms: Mapping[str, nn.Module], weights: Mapping[str, float]) -> None:
-        super().__init__()
-        self.names = tuple(terms)
-        self.terms = nn.ModuleList(terms.values())
-        self.register_buffer("weights", torch.tensor([weights[name] for name in terms]), persistent=False)
-
-    def forward(self, step: Step) -> tuple[Tensor, Tensor]:
-        """Total loss, and the raw value of each term (T,), detached, in the order of `names`.
-
-        Raises:
-            UserError: if a term returns more than one number.
-        """
-        values = [term(step).float() for term in self.terms]
-        for name, value in zip(self.names, values, strict=True):
-            if value.ndim:
-                raise UserError(
-                    f"the term {name} returned {tuple(value.shape)} numbers; return one, such as their mean"
-                )
-        raw = torch.stack(values)  # (T,)
-        return torch.dot(self.weights, raw), raw.detach()
-
-    def after_step(self) -> None:
-        """Tell every term that owns a state that a step was taken."""
-        for term in self.terms:
-            after: Callable[[], None] | None = getattr(term, "after_step", None)
-            if after is not None:
-                after()
+    batches: Tensor
+    rates: Tensor
+    progress: Tensor
+    losses: Tensor
+    at: Tensor
 
 
 class Learner:
@@ -69,13 +54,25 @@ class Learner:
         data: training images.
         phase: optimizer, schedule, batch size, augmentation.
         precision: "fp32", or "bf16" for autocast over fp32 weights.
+        micro_batch: images that go through the network at once, where a whole batch does not fit; their gradients
+            add up to the batch's. Batch statistics are then those of a part.
+
+    Attributes:
+        forward: what a step calls for the network; an engine may put a compiled one here.
 
     Raises:
-        UserError: for an unknown precision, or a batch larger than the data set.
+        UserError: for an unknown precision, a batch larger than the data set, or parts that do not divide it.
     """
 
     def __init__(
-        self, network: nn.Module, total: Total, data: Images, phase: Phase, *, precision: str = "fp32"
+        self,
+        network: nn.Module,
+        total: Total,
+        data: Images,
+        phase: Phase,
+        *,
+        precision: str = "fp32",
+        micro_batch: int | None = None,
     ) -> None:
         if precision not in PRECISIONS:
             raise UserError(f"unknown precision {precision!r}; known: {', '.join(PRECISIONS)}")
@@ -83,102 +80,140 @@ class Learner:
             raise UserError(
                 f"a batch of {phase.batch_size} needs more than the {len(data)} training images; take a smaller one"
             )
-        self.network, self.total, self.data, self.phase, self.precision = (
-            network,
-            total,
-            data,
-            phase,
-            precision,
-        )
+        self.micro_batch = micro_batch or phase.batch_size
+        if phase.batch_size % self.micro_batch:
+            raise UserError(
+                f"micro-batches of {micro_batch} do not divide a batch of {phase.batch_size}; take a divisor"
+            )
+        self.network, self.total, self.data, self.phase, self.precision = network, total, data, phase, precision
+        self.forward: Callable[[Tensor], Output] = network
         self.device = data.images.device
-        self.trained = nn.ModuleList([network, total])
+        self.trained = optimizer.Trained([network, total])
         self.steps_per_epoch = len(data) // phase.batch_size
         self.augment = compose((call.name, call.arguments) for call in phase.augmentation)
-        self.optimizer = _optimizer(self.trained, phase)
-        self.schedule = _schedule(self.optimizer, phase, self.steps_per_epoch)
+        self.optimizer, self.rates = optimizer.make(
+            self.trained, phase, steps_per_epoch=self.steps_per_epoch, device=self.device
+        )
+        self.draws = {name: torch.Generator(self.device) for name in DRAWS}
+        self.plan = self._plan()
+        self.lrs: list[float] = []
         self.last_finite = "none yet"
+
+    def _plan(self) -> Plan:
+        steps, device = self.steps_per_epoch, self.device
+        return Plan(
+            batches=torch.zeros(steps, self.phase.batch_size, dtype=torch.int64, device=device),
+            rates=torch.zeros(steps, len(self.optimizer.param_groups), device=device),
+            progress=torch.zeros(steps, device=device),
+            losses=torch.zeros(steps, 1 + len(self.total.names), device=device),
+            at=torch.zeros(1, dtype=torch.int64, device=device),
+        )
 
     @property
     def lr(self) -> float:
-        """Learning rate of the last step."""
-        return float(self.optimizer.param_groups[0]["lr"])
+        """Learning rate of the last step, of the first parameter group."""
+        return self.lrs[int(self.plan.at) - 1]
 
-    def step(self, index: Tensor, *, progress: Tensor, draws: Mapping[str, torch.Generator]) -> Tensor:
-        """Take one step; nothing in it waits for the device.
+    def state(self) -> dict[str, Any]:
+        """Weights and the optimizer's state: all that steps change, besides the draws; plain data and tensors."""
+        return {"trained": self.trained.state_dict(), "optimizer": self.optimizer.state_dict()}
 
-        Args:
-            index: (B,) which images.
-            progress: share of the phase that is done, 0-d.
-            draws: generators named "augment" and "terms", on the device.
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state` gave.
 
-        Returns:
-            (1 + T,): the total loss, then each term's raw value.
+        Raises:
+            ValueError, RuntimeError, KeyError: if it is of another network or optimizer.
         """
-        images = self.data.images.index_select(0, index)  # (B, 3, H, W) uint8
-        images = self.augment(images, generator=draws["augment"])  # (B, 3, H, W) in [0, 1]
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
-            step = Step(
-                images=images,
-                labels=self.data.labels.index_select(0, index),
-                out=self.network(images),
-                model=self.network,
-                progress=progress,
-                generator=draws["terms"],
-            )
-            loss, raw = self.total(step)
-        loss.backward()
-        if self.phase.clip_grad is not None:
-            nn.utils.clip_grad_norm_(self.trained.parameters(), self.phase.clip_grad)
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-        self.total.after_step()
-        return torch.cat([loss.detach().view(1), raw])
+        self.trained.load_state_dict(state["trained"])
+        optimizer.restore(self.optimizer, state["optimizer"])
 
-    def epoch(
-        self,
-        number: int,
-        *,
-        batches: Tensor,
-        draws: Mapping[str, torch.Generator],
-        tell: Callable[[int, float], None],
-    ) -> Tensor:
-        """Take every step of one epoch.
+    def begin(self, number: int, *, order: Tensor, seeds: Mapping[str, int]) -> None:
+        """Get an epoch ready.
 
         Args:
             number: of the epoch, from 0.
-            batches: (steps, B) which images each step takes.
-            draws: as in `step`.
+            order: (N,) the training images in the order of this epoch; what fills no batch is left out.
+            seeds: of the draws of this epoch, by the names in `DRAWS`.
+        """
+        plan, steps = self.plan, self.steps_per_epoch
+        first = number * steps
+        plan.batches.copy_(order[: plan.batches.numel()].view_as(plan.batches))
+        rates = [self.rates(first + at) for at in range(steps)]
+        self.lrs = [groups[0] for groups in rates]
+        plan.rates.copy_(torch.tensor(rates))
+        plan.progress.copy_(torch.arange(first, first + steps) / (self.phase.epochs * steps))
+        plan.losses.zero_()
+        plan.at.zero_()
+        for name, seed in seeds.items():
+            self.draws[name].manual_seed(seed)
+        self.trained.train()
+
+    def step(self) -> None:
+        """Take the step that comes next in the plan; nothing in it waits for the device."""
+        plan = self.plan
+        index = plan.batches.index_select(0, plan.at).view(-1)  # (B,)
+        images = self.data.images.index_select(0, index)  # (B, 3, H, W) uint8
+        images = self.augment(images, generator=self.draws["augment"])  # (B, 3, H, W) in [0, 1]
+        labels = self.data.labels.index_select(0, index)  # (B,)
+        progress = plan.progress.index_select(0, plan.at).view(())
+        parts = zip(images.split(self.micro_batch), labels.split(self.micro_batch), strict=True)
+        losses = torch.stack([self._gradients(*part, progress) for part in parts])  # (parts, 1 + T)
+        if self.phase.clip_grad is not None:
+            nn.utils.clip_grad_norm_(self.trained.parameters(), self.phase.clip_grad)
+        optimizer.set_rates(self.optimizer, plan.rates.index_select(0, plan.at).view(-1))
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.total.after_step()
+        plan.losses.index_copy_(0, plan.at, losses.mean(dim=0, keepdim=True))
+        plan.at.add_(1)
+
+    def _gradients(self, images: Tensor, labels: Tensor, progress: Tensor) -> Tensor:
+        """Add the gradients of images (b, 3, H, W), as their share of the batch; returns their losses (1 + T,)."""
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+            step = Step(
+                images=images,
+                labels=labels,
+                out=self.forward(images),
+                model=self.network,
+                progress=progress,
+                generator=self.draws["terms"],
+            )
+            loss, raw = self.total(step)
+        (loss * (len(images) / self.phase.batch_size)).backward()
+        return torch.cat([loss.detach().view(1), raw])
+
+    def epoch(self, number: int, *, advance: Callable[[], None], tell: Callable[[int, float], None]) -> Tensor:
+        """Take every step of the epoch that `begin` got ready.
+
+        Args:
+            number: of the epoch, from 0.
+            advance: takes one step: `step` itself, or what an engine made of it.
             tell: called now and then with (steps of the phase done, loss).
 
         Returns:
-            (steps, 1 + T): what each step returned.
+            (steps, 1 + T): total loss and raw values of each step.
 
         Raises:
-            NonFinite: at the first loss that is NaN or infinite.
+            NonFinite: if a loss is NaN or infinite; on a CPU at once.
         """
-        self.trained.train()
-        losses = torch.zeros(self.steps_per_epoch, 1 + len(self.total.names), device=self.device)
-        first, every = number * self.steps_per_epoch, CHECK_EVERY.get(self.device.type, 1)
-        steps = torch.arange(first, first + self.steps_per_epoch, device=self.device)
-        shares = (steps / (self.phase.epochs * self.steps_per_epoch)).unbind()
-        looked = 0
-        for at, (index, share) in enumerate(zip(batches.unbind(), shares, strict=True)):
-            self.schedule(first + at)
-            losses[at] = self.step(index, progress=share, draws=draws)
-            if (at + 1) % every == 0 or at + 1 == self.steps_per_epoch:
-                recent = losses[looked : at + 1, 0].tolist()
+        steps, looked = self.steps_per_epoch, 0
+        every = CHECK_EVERY.get(self.device.type, 1)
+        for done in range(1, steps + 1):
+            advance()
+            if done % every == 0 or done == steps:
+                recent = self.plan.losses[looked:done, 0].tolist()
                 self._stop_if_lost(recent, number, looked)
-                looked = at + 1
-                tell(first + looked, recent[-1])
-        return losses
+                looked = done
+                tell(number * steps + done, recent[-1])
+        return self.plan.losses.clone()
 
     def _stop_if_lost(self, losses: Sequence[float], epoch: int, first: int) -> None:
         """Look at the losses since step `first` of an epoch."""
-        for step, loss in enumerate(losses, start=first + 1):
+        for at, loss in enumerate(losses, start=first):
             if not math.isfinite(loss):
                 raise NonFinite(
-                    f"the loss became {loss} at epoch {epoch + 1}, step {step} of {self.steps_per_epoch}, "
-                    f"learning rate {self.lr:.3g}; last finite loss: {self.last_finite}"
+                    f"the loss became {loss} at epoch {epoch + 1}, step {at + 1} of {self.steps_per_epoch}, "
+                    f"learning rate {self.lrs[at]:.3g}; last finite loss: {self.last_finite}"
                 )
             self.last_finite = f"{loss:.4g}"
 
@@ -190,33 +225,3 @@ class Learner:
         """
         if not all(bool(weight.isfinite().all()) for weight in self.trained.parameters()):
             raise NonFinite(f"a weight became NaN or infinite in epoch {epoch + 1}, learning rate {self.lr:.3g}")
-
-
-def _optimizer(trained: nn.Module, phase: Phase) -> torch.optim.Optimizer:
-    arguments: dict[str, Any] = dict(phase.optimizer)
-    name = arguments.pop("name")
-    # Fused only where torch has it: one kernel for all parameters, on CPU and CUDA alike.
-    fused = {"fused": True} if name in ("adam", "adamw") else {}
-    try:
-        optimizer: torch.optim.Optimizer = create_optimizer_v2(trained, opt=name, **arguments, **fused)
-    except (ValueError, TypeError, AssertionError) as error:
-        raise UserError(f"timm makes no optimizer of {dict(phase.optimizer)}: {error}") from None
-    return optimizer
-
-
-def _schedule(optimizer: torch.optim.Optimizer, phase: Phase, steps_per_epoch: int) -> Callable[[int], None]:
-    """A function of the step number that sets the learning rate."""
-    arguments: dict[str, Any] = dict(phase.schedule)
-    if arguments.pop("name") == "constant":
-        return lambda step: None
-    schedule, _ = create_scheduler_v2(
-        optimizer,
-        sched="cosine",
-        num_epochs=phase.epochs,
-        warmup_prefix=False,
-        step_on_epochs=False,
-        updates_per_epoch=steps_per_epoch,
-        **arguments,
-    )
-    update: Callable[[int], None] = schedule.step_update
-    return update

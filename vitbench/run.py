@@ -1,5 +1,6 @@
 """From an identity to a record: build, train, measure, write. Read this file first."""
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,15 +18,17 @@ from vitbench import build, leaves, machine
 from vitbench.augment import to_float
 from vitbench.checkpoints import Checkpoints
 from vitbench.contracts import Images, Split
-from vitbench.errors import NonFinite, OutOfMemory, UserError
+from vitbench.engine import WARM_STEPS, Engine, of_device
+from vitbench.errors import NonFinite, OutOfMemory, TimeUp, UserError
 from vitbench.identity import Identity
-from vitbench.learner import Learner
+from vitbench.learner import DRAWS, Learner
 from vitbench.measure import accuracy, attack, size, speed
 from vitbench.objective import parse
 from vitbench.records import Record, Store, write_atomically
 from vitbench.train import Watch, generator, train
 
-ENGINE = "eager"
+EPOCH_MARGIN = 1.2  # of the last epoch's seconds, for the next one may be slower
+SAVE_SECONDS = 5.0  # for a checkpoint, or for the attack and the record at the end
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +40,8 @@ class Setting:
         data: folder of data sets, or None.
         download: whether absent data may be fetched.
         device: "cpu" or "cuda".
+        engine: one of `vitbench.engine.ENGINES`.
+        deadline: in the seconds of `time.monotonic`, when everything has to be saved.
         tell: progress: (what, steps done, steps in all, last loss).
         stopwatch: what times a call.
     """
@@ -45,6 +50,8 @@ class Setting:
     data: Path | None = None
     download: bool = False
     device: str = "cpu"
+    engine: str = "eager"
+    deadline: float = math.inf
     tell: Callable[[str, int, int, float], None] = lambda what, done, steps, loss: None
     stopwatch: speed.Stopwatch | None = None
 
@@ -59,6 +66,7 @@ def execute(identity: Identity, setting: Setting, *, fresh: bool = False) -> Rec
         UserError: for absent or broken data, and for arguments that a leaf refuses.
         NonFinite: if training is lost; `failed.pt` in the run's folder keeps the weights.
         OutOfMemory: naming the batch that did not fit.
+        TimeUp: at the deadline; what was trained so far is saved.
     """
     kinds = {"run": _train, "size": _count, "inference": _time_inference, "training": _time_training}
     with setting.store.lock(identity):
@@ -91,12 +99,7 @@ def _train(identity: Identity, setting: Setting) -> Record:
     model = build.model_of(identity).to(setting.device)
     total = build.total_of(identity, model).to(setting.device)
     keeper = _checkpoints(identity, setting)
-    what = f"{identity.model}, {identity.objective}, {identity.dataset}, seed {identity.seed}"
-    watch = Watch(
-        evaluate=lambda: accuracy.accuracy(_correct(model, split.test)),
-        save=keeper.save,
-        tell=lambda done, steps, loss: setting.tell(what, done, steps, loss),
-    )
+    engine = of_device(setting.engine, setting.device)
     try:
         curves = train(
             model,
@@ -104,17 +107,33 @@ def _train(identity: Identity, setting: Setting) -> Record:
             split.train,
             identity.phases,
             seed=identity.seed,
-            watch=watch,
+            watch=_watch(identity, setting, keeper, lambda: _evaluate(identity, model, split.test)),
             precision=identity.precision,
+            micro_batch=identity.micro_batch,
+            engine=engine,
             checkpoint=keeper.load(),
         )
         judged = _judge_trained(identity, model, split, curves)
     except NonFinite as lost:
         raise NonFinite(f"{lost}; the state is kept in {keeper.keep_failed(model, total)}") from None
-    record = _record(identity, setting, started, clock, **judged)
+    record = _record(identity, setting, started, clock, engine, **judged)
     with write_atomically(keeper.folder / "weights.safetensors") as temporary:
         save_model(model, str(temporary))
     return record
+
+
+def _watch(identity: Identity, setting: Setting, keeper: Checkpoints, evaluate: Callable[[], float]) -> Watch:
+    what = f"{identity.model}, {identity.objective}, {identity.dataset}, seed {identity.seed}"
+
+    def tell(done: int, steps: int, loss: float) -> None:
+        if time.monotonic() > setting.deadline:
+            raise TimeUp("left in the middle of an epoch; the same command goes on after the last one that was saved")
+        setting.tell(what, done, steps, loss)
+
+    def leave(seconds: float) -> bool:
+        return time.monotonic() + EPOCH_MARGIN * seconds + SAVE_SECONDS > setting.deadline
+
+    return Watch(evaluate=evaluate, save=keeper.save, tell=tell, leave=leave)
 
 
 def _judge_trained(identity: Identity, model: nn.Module, split: Split, curves: list[dict[str, Any]]) -> dict[str, Any]:
@@ -145,8 +164,11 @@ def _judge_trained(identity: Identity, model: nn.Module, split: Split, curves: l
     return {"measurements": measurements, "invalid": invalid, "details": details}
 
 
-def _correct(model: nn.Module, data: Images) -> torch.Tensor:
-    return accuracy.correct(accuracy.predict(model, data), data.labels)
+def _evaluate(identity: Identity, model: nn.Module, data: Images) -> float:
+    """Accuracy after an epoch, in the precision of the training; the finished model is judged in fp32."""
+    with torch.autocast(data.images.device.type, torch.bfloat16, enabled=identity.precision == "bf16"):
+        logits = accuracy.predict(model, data)
+    return accuracy.accuracy(accuracy.correct(logits, data.labels))
 
 
 def _count(identity: Identity, setting: Setting) -> Record:
@@ -171,7 +193,7 @@ def _count(identity: Identity, setting: Setting) -> Record:
     if macs.fvcore is not None:
         measurements["macs_fvcore"] = macs.fvcore / 1e9
     invalid = {"macs_fvcore": macs.reason} if macs.fvcore is None else {}
-    return _record(identity, setting, started, clock, measurements=measurements, invalid=invalid)
+    return _record(identity, setting, started, clock, Engine(), measurements=measurements, invalid=invalid)
 
 
 @cache
@@ -187,15 +209,17 @@ def _time_inference(identity: Identity, setting: Setting) -> Record:
     call = speed.inference(learner.network, images, precision=identity.precision)
     timing = speed.time_call(call, learner.device, _stopwatch(setting))
     measurements = {"inference": len(images) / timing.seconds, "inference_noise": timing.noise_floor}
-    return _record(identity, setting, started, clock, measurements=measurements, details={"batch_size": len(images)})
+    details = {"batch_size": len(images)}
+    return _record(identity, setting, started, clock, Engine(), measurements=measurements, details=details)
 
 
 def _time_training(identity: Identity, setting: Setting) -> Record:
     started, clock = datetime.now(UTC), time.perf_counter()
     learner = _learner(identity, setting)
-    call = _one_step(learner)
+    engine = of_device(setting.engine, setting.device)
+    call = _one_step(learner, engine)
     memory = speed.peak_memory(call, learner.device)  # before the plain learner is there too
-    reference = _one_step(_learner(identity, setting, plain=True))
+    reference = _one_step(_learner(identity, setting, plain=True), of_device(setting.engine, setting.device))
     timing = speed.time_against(call, reference, learner.device, _stopwatch(setting))
     batch = learner.phase.batch_size
     measurements = {
@@ -207,7 +231,7 @@ def _time_training(identity: Identity, setting: Setting) -> Record:
         measurements["step_ratio"] = timing.ratio
     if memory is not None:
         measurements["peak_memory"] = memory
-    return _record(identity, setting, started, clock, measurements=measurements, details={"batch_size": batch})
+    return _record(identity, setting, started, clock, engine, measurements=measurements, details={"batch_size": batch})
 
 
 def _stopwatch(setting: Setting) -> speed.Stopwatch:
@@ -227,30 +251,47 @@ def _learner(identity: Identity, setting: Setting, *, plain: bool = False) -> Le
     total = build.total_of(replace(identity, objective=parse("ce")) if plain else identity, model)
     data = Images(images=images, labels=labels).to(torch.device(setting.device))
     model, total = model.to(setting.device), total.to(setting.device)
-    return Learner(model, total, data, phase, precision=identity.precision)
+    return Learner(model, total, data, phase, precision=identity.precision, micro_batch=identity.micro_batch)
 
 
-def _one_step(learner: Learner) -> Callable[[], object]:
-    index = torch.arange(learner.phase.batch_size, device=learner.device)
-    draws = {name: generator(0, name, device=learner.device) for name in ("augment", "terms")}
-    progress = torch.zeros((), device=learner.device)
-    learner.trained.train()
-    return lambda: learner.step(index, progress=progress, draws=draws)
+def _one_step(learner: Learner, engine: Engine) -> Callable[[], object]:
+    """The same step again and again, warmed up beyond a capture."""
+    learner.begin(0, order=torch.arange(len(learner.data)), seeds=dict.fromkeys(DRAWS, 0))
+    step = engine.stepper(learner)
+
+    def call() -> None:
+        learner.plan.at.zero_()
+        step()
+
+    for _ in range(0 if engine.name == "eager" else WARM_STEPS + 1):
+        call()
+    return call
 
 
-def _record(identity: Identity, setting: Setting, started: datetime, clock: float, **content: Any) -> Record:
+def _record(
+    identity: Identity, setting: Setting, started: datetime, clock: float, engine: Engine, **content: Any
+) -> Record:
+    details = content.pop("details", {}) | ({"fell_back": engine.said} if engine.said else {})
+    setting.store.problems.extend(f"{identity.name}: {line}" for line in engine.said)
     provenance = {
         "date": started.isoformat(timespec="seconds"),
         "seconds": round(time.perf_counter() - clock, 3),
         "device": machine.device_name(setting.device),
         "threads": torch.get_num_threads(),
         "precision": identity.precision,
-        "engine": ENGINE,
+        "engine": engine.name,
         "commit": machine.commit(),
         "command": machine.command(),
         "versions": dict(machine.versions()),
     }
-    return Record(kind=identity.kind, key=identity.key, identity=identity.content(), provenance=provenance, **content)
+    return Record(
+        kind=identity.kind,
+        key=identity.key,
+        identity=identity.content(),
+        provenance=provenance,
+        details=details,
+        **content,
+    )
 
 
 @contextmanager

@@ -17,9 +17,12 @@ from torch import nn
 
 from vitbench.case import Phase
 from vitbench.contracts import Images
-from vitbench.learner import Learner, Total
+from vitbench.engine import Engine
+from vitbench.errors import TimeUp
+from vitbench.learner import DRAWS, Learner
+from vitbench.total import Total
 
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(kw_only=True)
@@ -28,13 +31,16 @@ class Watch:
 
     Attributes:
         evaluate: after each epoch; returns the test accuracy in percent.
-        save: after each epoch, with a function that makes the content of a checkpoint.
+        save: after each epoch, with a function that makes the content of a checkpoint; writes it if the last one is
+            old, or in any case if `now`.
         tell: now and then, with (steps done, steps in all, loss).
+        leave: after each epoch, with its seconds; whether there is no time for another one.
     """
 
     evaluate: Callable[[], float]
-    save: Callable[[Callable[[], dict[str, Any]]], None] = field(default=lambda content: None)
+    save: Callable[[Callable[[], dict[str, Any]], bool], None] = field(default=lambda make, now: None)
     tell: Callable[[int, int, float], None] = field(default=lambda done, steps, loss: None)
+    leave: Callable[[float], bool] = field(default=lambda seconds: False)
 
 
 def train(
@@ -46,14 +52,17 @@ def train(
     seed: int,
     watch: Watch,
     precision: str = "fp32",
+    micro_batch: int | None = None,
+    engine: Engine | None = None,
     checkpoint: dict[str, Any] | None = None,
 ) -> list[dict[str, Any]]:
     """Train `network` in place, phase by phase.
 
     Args:
-        network, total, data, precision: as in `Learner`.
+        network, total, data, precision, micro_batch: as in `Learner`.
         phases: run one after the other, each with a fresh optimizer.
         seed: of order, augmentation, terms and dropout; the weights come initialised.
+        engine: takes the steps; an eager one where none is given.
         checkpoint: what `watch.save` was given, to go on from; trains to the bits of an uninterrupted run.
 
     Returns:
@@ -61,32 +70,40 @@ def train(
 
     Raises:
         NonFinite: if the loss or a weight stops being a finite number.
+        TimeUp: if `watch.leave` says so while epochs are left; the last one is saved.
     """
     start = checkpoint or {"phase": 0, "epoch": 0, "curves": []}
     curves: list[dict[str, Any]] = list(start["curves"])
+    engine = engine or Engine()
     with torch.random.fork_rng(devices=_cuda(data)):
         for number, phase in list(enumerate(phases))[start["phase"] :]:
-            learner = Learner(network, total, data, phase, precision=precision)
+            learner = Learner(network, total, data, phase, precision=precision, micro_batch=micro_batch)
             first = 0
             if checkpoint is not None and number == start["phase"]:
-                learner.trained.load_state_dict(checkpoint["trained"])
-                learner.optimizer.load_state_dict(checkpoint["optimizer"])
+                learner.load(checkpoint)
                 first = start["epoch"]
+            step = engine.stepper(learner)
             for epoch in range(first, phase.epochs):
-                curves.append({"phase": number, **_one_epoch(learner, epoch, (seed, number), watch)})
-                watch.save(lambda: _checkpoint(learner, number, epoch + 1, curves))  # noqa: B023 - called at once
+                started = time.perf_counter()
+                curves.append({"phase": number, **_one_epoch(learner, step, epoch, (seed, number), watch)})
+                is_last = epoch + 1 == phase.epochs and number + 1 == len(phases)
+                is_cut = not is_last and watch.leave(time.perf_counter() - started)
+                watch.save(lambda: _checkpoint(learner, number, epoch + 1, curves), is_cut)  # noqa: B023 - at once
+                if is_cut:
+                    raise TimeUp(f"left after epoch {epoch + 1} of {phase.epochs}; the same command goes on from there")
     return curves
 
 
-def _one_epoch(learner: Learner, epoch: int, place: tuple[int, int], watch: Watch) -> dict[str, Any]:
-    device, phase, (seed, number) = learner.device, learner.phase, place
+def _one_epoch(
+    learner: Learner, step: Callable[[], None], epoch: int, place: tuple[int, int], watch: Watch
+) -> dict[str, Any]:
+    phase, (seed, number) = learner.phase, place
     order = torch.randperm(len(learner.data), generator=generator(seed, "order", number, epoch))
-    batches = order[: learner.steps_per_epoch * phase.batch_size].view(learner.steps_per_epoch, -1).to(device)
-    draws = {name: generator(seed, name, number, epoch, device=device) for name in ("augment", "terms")}
+    learner.begin(epoch, order=order, seeds={name: derived(seed, name, number, epoch) for name in DRAWS})
     torch.manual_seed(derived(seed, "dropout", number, epoch))
     steps = phase.epochs * learner.steps_per_epoch
     started = time.perf_counter()
-    losses = learner.epoch(epoch, batches=batches, draws=draws, tell=lambda done, loss: watch.tell(done, steps, loss))
+    losses = learner.epoch(epoch, advance=step, tell=lambda done, loss: watch.tell(done, steps, loss))
     seconds = time.perf_counter() - started
     learner.stop_if_ruined(epoch)
     mean = losses.mean(dim=0).tolist()
@@ -97,13 +114,7 @@ def _one_epoch(learner: Learner, epoch: int, place: tuple[int, int], watch: Watc
 
 def _checkpoint(learner: Learner, phase: int, epoch: int, curves: list[dict[str, Any]]) -> dict[str, Any]:
     """All that the rest of the training depends on; loadable with `weights_only=True`."""
-    return {
-        "phase": phase,
-        "epoch": epoch,
-        "curves": curves,
-        "trained": learner.trained.state_dict(),
-        "optimizer": learner.optimizer.state_dict(),
-    }
+    return {"phase": phase, "epoch": epoch, "curves": curves, **learner.state()}
 
 
 def derived(seed: int, *names: object) -> int:

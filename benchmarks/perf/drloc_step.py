@@ -58,8 +58,8 @@ def a_step(model: str, objective: Objective, batch: int) -> Callable[[], object]
     data = Images(images=images, labels=torch.randint(0, 10, (batch,)))
     recipe = Phase(epochs=1, batch_size=batch, optimizer={"name": "adam", "lr": 1e-4}, schedule={"name": "constant"})
     learner = Learner(network, build.total_of(one, network), data, recipe)
-    draws = {name: torch.Generator() for name in ("augment", "terms")}
-    return lambda: learner.step(torch.arange(batch), progress=torch.zeros(()), draws=draws)
+    learner.begin(0, order=torch.arange(batch), seeds={})
+    return lambda: (learner.plan.at.zero_(), learner.step())
 
 
 def seconds(call: Callable[[], object]) -> float:

@@ -24,10 +24,10 @@ from vitbench.augment import to_float
 from vitbench.case import Phase
 from vitbench.contracts import Images
 from vitbench.datasets import digits
-from vitbench.learner import Total
 from vitbench.models import vit
 from vitbench.objective import Call
 from vitbench.terms.ce import CrossEntropy
+from vitbench.total import Total
 from vitbench.train import Watch, train
 
 BATCH, EPOCHS, PAIRS, GOAL = 64, 4, 15, 1.05

@@ -1,0 +1,102 @@
+"""The optimizer of a phase and its learning rates, both made by timm."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from timm.optim import create_optimizer_v2
+from timm.scheduler import create_scheduler_v2
+from torch import Tensor, nn
+
+from vitbench.case import Phase
+from vitbench.errors import UserError
+
+# torch's own, with one kernel for all parameters and a learning rate that may stay on the device.
+FUSED = ("adam", "adamw", "sgd", "momentum")
+
+Rates = Callable[[int], list[float]]  # step of the phase to the learning rate of each parameter group
+
+
+class Trained(nn.ModuleList):
+    """Everything that is trained: the network, then the objective."""
+
+    def no_weight_decay(self) -> set[str]:
+        """Names that a network or a term keeps from weight decay, as timm asks for them: positions, class tokens."""
+        names: set[str] = set()
+        for prefix, module in self.named_modules():
+            spared = getattr(module, "no_weight_decay", None)
+            if module is not self and callable(spared):
+                names |= {f"{prefix}.{name}" for name in spared()}
+        return names
+
+
+def make(trained: Trained, phase: Phase, *, steps_per_epoch: int, device: torch.device) -> tuple[Any, Rates]:
+    """The optimizer, and its learning rates.
+
+    Args:
+        trained: on `device`.
+        phase: `optimizer` and `schedule`.
+
+    Raises:
+        UserError: if timm makes no such optimizer.
+    """
+    arguments: dict[str, Any] = dict(phase.optimizer)
+    name = arguments.pop("name")
+    if name in FUSED:
+        arguments["fused"] = True
+    if name in ("adam", "adamw") and device.type == "cuda":
+        arguments["capturable"] = True  # the count of steps stays on the device too
+    try:
+        optimizer: torch.optim.Optimizer = create_optimizer_v2(trained, opt=name, **arguments)
+    except (ValueError, TypeError, AssertionError) as error:
+        raise UserError(f"timm makes no optimizer of {dict(phase.optimizer)}: {error}") from None
+    rates = _rates(optimizer, phase, steps_per_epoch)
+    if name in FUSED:
+        for group in optimizer.param_groups:
+            group["lr"] = torch.tensor(float(group["lr"]), device=device)
+    return optimizer, rates
+
+
+def set_rates(optimizer: torch.optim.Optimizer, rates: Tensor) -> None:
+    """Set the learning rate of each parameter group, on the device where the optimizer can read it there.
+
+    Args:
+        rates: (groups,).
+    """
+    for group, rate in zip(optimizer.param_groups, rates.unbind(), strict=True):
+        if isinstance(group["lr"], Tensor):
+            group["lr"].copy_(rate)
+        else:  # waits for the device, so a step of such an optimizer cannot be captured
+            group["lr"] = rate.item()
+
+
+def restore(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Load a state dict, whatever device its learning rates lie on."""
+    kept = [group["lr"] for group in optimizer.param_groups]
+    optimizer.load_state_dict(state)
+    for group, rate in zip(optimizer.param_groups, kept, strict=True):
+        group["lr"] = rate
+
+
+def _rates(optimizer: torch.optim.Optimizer, phase: Phase, steps_per_epoch: int) -> Rates:
+    """A scheduler of timm writes floats into an optimizer's groups: here into those of a stand-in."""
+    copied = [{key: group[key] for key in ("lr", "lr_scale") if key in group} for group in optimizer.param_groups]
+    stand_in = torch.optim.SGD([{"params": [torch.zeros(1)], **group} for group in copied])
+    arguments: dict[str, Any] = dict(phase.schedule)
+    if arguments.pop("name") == "constant":
+        return lambda step: [group["lr"] for group in stand_in.param_groups]
+    schedule, _ = create_scheduler_v2(
+        stand_in,
+        sched="cosine",
+        num_epochs=phase.epochs,
+        warmup_prefix=False,
+        step_on_epochs=False,
+        updates_per_epoch=steps_per_epoch,
+        **arguments,
+    )
+
+    def rates(step: int) -> list[float]:
+        schedule.step_update(step)
+        return [group["lr"] for group in stand_in.param_groups]
+
+    return rates
