@@ -119,6 +119,14 @@ def test_a_limit_that_makes_no_sense_is_refused(runs, tmp_path, limit):
         pack(runs.root, tmp_path / "out", limit=limit)
 
 
+def test_more_volumes_than_anybody_can_carry_are_refused(runs, tmp_path, monkeypatch):
+    monkeypatch.setattr("vitbench.pack.MOST", 1)
+    runs.put(0, "checkpoint.pt", bytes(100_000))
+    with pytest.raises(UserError, match="gives 2 files, 1 at most"):
+        pack(runs.root, tmp_path / "out", checkpoints=True, limit=SMALLEST)
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_checkpoint_that_is_replaced_meanwhile_leaves_as_it_was(runs, tmp_path, monkeypatch):
     old, new = b"old" * 50_000, b"newer" * 50_000
     runs.put(0, "checkpoint.pt", old)

@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 from vitbench import volumes
 from vitbench.errors import UserError
-from vitbench.parts import KINDS, LARGEST, LIMIT, SMALLEST, File, Part, Volume, cut
+from vitbench.parts import KINDS, LARGEST, LIMIT, MOST, SMALLEST, File, Part, Volume, cut
 
 
 @dataclass
@@ -129,6 +129,8 @@ def _add(contents: Contents, path: Path, source: BinaryIO, *, record: str = "") 
 def _write(out: Path, files: dict[File, BinaryIO], limit: int) -> list[str]:
     ordered = sorted(files, key=lambda one: (KINDS.index(one.kind), one.name))
     plan = cut(ordered, limit)
+    if len(plan) > MOST:
+        raise UserError(f"--limit: {limit / 2**20:g} MiB gives {len(plan)} files, {MOST} at most; name a larger one")
     listed = json.dumps([volumes.SCHEMA, limit, *map(asdict, ordered)])
     digest = hashlib.sha256(listed.encode()).hexdigest()[:12]
     contents = {file.name: source for file, source in files.items()}

@@ -11,11 +11,12 @@ from pathlib import Path
 
 LIMIT = 16 * 2**20  # bytes of a volume
 SMALLEST, LARGEST = 2**16, 2**30  # limits that make sense; below 2 GiB a zip file has one form only
+MOST = 100_000  # volumes of a pack
 RECORD_LIMIT = 64 * 2**20  # a record has some 10 KiB; a larger one is a trap
 KINDS = ("record", "weights", "checkpoint")  # in the order in which they are packed and merged
 # Whole names only. What was kept beside another record carries that record's digest.
 NAME = re.compile(
-    r"runs/(?P<folder>[\w.+-]*_[0-9a-f]{12})/"
+    r"runs/(?P<folder>[\w.+-]{0,242}_[0-9a-f]{12})/"
     r"(?:(?P<record>record(?:\.[0-9a-f]{12})?\.json)|(?P<weights>weights(?:\.[0-9a-f]{12})?\.safetensors)"
     r"|(?P<checkpoint>checkpoint\.pt))",
     re.ASCII,
@@ -42,7 +43,7 @@ class File:
     record: str = ""
 
     def __post_init__(self) -> None:
-        if not isinstance(self.name, str) or not NAME.fullmatch(self.name) or len(self.name) > 512:
+        if not isinstance(self.name, str) or not NAME.fullmatch(self.name):
             raise ValueError(f"{self.name!r} is no file of a run")
         if not _is_count(self.size) or (self.kind == "record" and self.size > RECORD_LIMIT):
             raise ValueError(f"{self.name} has {self.size!r} bytes")
@@ -104,7 +105,7 @@ class Volume:
     def __post_init__(self) -> None:
         if not isinstance(self.pack, str) or not re.fullmatch("[0-9a-f]{12}", self.pack):
             raise ValueError(f"its pack is {self.pack!r}")
-        if not (_is_count(self.number) and _is_count(self.of) and 1 <= self.number <= self.of):
+        if not (_is_count(self.number) and _is_count(self.of) and 1 <= self.number <= self.of <= MOST):
             raise ValueError(f"it is volume {self.number!r} of {self.of!r}")
         if not all(part.first <= self.number <= part.last <= self.of for part in self.parts):
             raise ValueError("it holds a part of another volume")
