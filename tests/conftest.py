@@ -7,8 +7,20 @@ from pathlib import Path
 import pytest
 
 from vitbench import records, run
+from vitbench.case import Budget
+from vitbench.identity import Identity
+from vitbench.objective import parse
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+PROVENANCE = {
+    "date": "2026-01-02T03:04:05+00:00",
+    "seconds": 1.5,
+    "device": "a processor",
+    "precision": "fp32",
+    "engine": "eager",
+    "commit": "3f2c1ab",
+    "versions": {"torch": "2.11.0"},
+}
 
 
 def pytest_configure(config):
@@ -55,15 +67,7 @@ def executed(monkeypatch):
             identity=identity.content(),
             measurements=dict(done.measurements[identity.kind]),
             details={"test_images": 360},
-            provenance={
-                "date": "2026-01-02T03:04:05+00:00",
-                "seconds": 1.5,
-                "device": "a processor",
-                "precision": "fp32",
-                "engine": "eager",
-                "commit": "3f2c1ab",
-                "versions": {"torch": "2.11.0"},
-            },
+            provenance=PROVENANCE,
         )
         setting.store.write(identity, record)
         return record
@@ -82,3 +86,65 @@ class _Executed(list):
             "inference": {"inference": 100.0, "inference_noise": 1.0},
             "training": {"training": 50.0, "training_noise": 1.0, "step_ratio": 1.1},
         }
+
+
+@pytest.fixture
+def runs(tmp_path):
+    """A runs directory to be filled by hand."""
+    return Runs(tmp_path / "runs")
+
+
+@pytest.fixture
+def elsewhere(tmp_path):
+    """Another machine's."""
+    return Runs(tmp_path / "elsewhere")
+
+
+class Runs:
+    """A runs directory; a run is named by its seed."""
+
+    def __init__(self, root):
+        self.root = root
+        self.store = records.Store(root)
+
+    def identity(self, seed):
+        return Identity(
+            model="vit/tiny",
+            objective=parse("ce + 0.1*me(ratio=0.85)"),
+            dataset="digits",
+            data="d1g357",
+            classes=10,
+            image_size=32,
+            budget=Budget.QUICK,
+            versions={"train": "1"},
+            seed=seed,
+        )
+
+    def path(self, seed, name="record.json"):
+        return self.store.folder(self.identity(seed)) / name
+
+    def finish(self, seed, *, accuracy=97.0, weights=None, note=""):
+        """Leave a record, and weights."""
+        one = self.identity(seed)
+        record = records.Record(
+            kind="run",
+            key=one.key,
+            identity=one.content(),
+            measurements={"accuracy": accuracy},
+            details={"test_images": 360, "note": note},
+            provenance=PROVENANCE,
+        )
+        if weights is not None:
+            self.put(seed, "weights.safetensors", weights)
+        return self.store.write(one, record)
+
+    def put(self, seed, name, content):
+        path = self.path(seed, name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        return path
+
+    def content(self):
+        """Every file but the locks, by its name."""
+        found = [path for path in self.root.rglob("*") if path.is_file() and path.name != "lock"]
+        return {str(path.relative_to(self.root)): path.read_bytes() for path in found}

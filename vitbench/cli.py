@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from vitbench import baselines, leaves, machine, papers, summary
+from vitbench import baselines, leaves, machine, merge, pack, papers, summary
 from vitbench.case import Budget, Case
 from vitbench.errors import DataAbsent, NonFinite, OutOfMemory, UserError, unknown
 from vitbench.selection import Selection
@@ -78,10 +78,27 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--recorded", type=Path, help="folder that is written (default: baselines/recorded)")
     command.set_defaults(command=_record)
 
+    _add_transport(commands)
+
     command = commands.add_parser("doctor", help="what this machine has: versions, device, data sets found and missing")
     _add_places(command)
     command.set_defaults(command=_doctor)
     return parser
+
+
+def _add_transport(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    command = commands.add_parser("pack", help="write the records of a runs directory as a few zip files")
+    command.add_argument("out", type=Path, metavar="OUT", help="folder of the zip files")
+    _add_runs(command)
+    command.add_argument("--checkpoints", action="store_true", help="those of unfinished runs too")
+    command.add_argument("--weights", action="store_true", help="those of finished runs too")
+    command.add_argument("--limit", type=float, default=16.0, metavar="MIB", help="size of a zip file (default: 16)")
+    command.set_defaults(command=_pack)
+
+    command = commands.add_parser("merge", help="take what `vitbench pack` wrote into a runs directory")
+    command.add_argument("files", nargs="+", type=Path, metavar="FILE", help="zip files, or folders of them")
+    _add_runs(command)
+    command.set_defaults(command=_merge)
 
 
 def _add_selection(command: argparse.ArgumentParser) -> None:
@@ -93,10 +110,18 @@ def _add_selection(command: argparse.ArgumentParser) -> None:
     command.add_argument("--objective", action="append", default=[], metavar="EXPR")
 
 
-def _add_places(command: argparse.ArgumentParser) -> None:
+def _add_runs(command: argparse.ArgumentParser) -> None:
     command.add_argument(
-        "--runs", type=Path, default=Path(".vitbench"), help="records and checkpoints (default: .vitbench)"
+        "--runs",
+        type=Path,
+        default=Path(".vitbench"),
+        metavar="DIR",
+        help="records and checkpoints (default: .vitbench)",
     )
+
+
+def _add_places(command: argparse.ArgumentParser) -> None:
+    _add_runs(command)
     command.add_argument("--data", type=Path, default=os.environ.get("VITBENCH_DATA"), help="folder of data sets")
     command.add_argument("--download", action="store_true", help="fetch absent data sets into it")
 
@@ -238,6 +263,31 @@ def _record(options: argparse.Namespace) -> int:
     for path in baselines.save(folder, measured):
         print(f"{path}: {options.reason}")
     return 0
+
+
+def _pack(options: argparse.Namespace) -> int:
+    chosen = {"checkpoints": options.checkpoints, "weights": options.weights}
+    packed = pack.pack(options.runs, options.out, **chosen, limit=options.limit * 2**20)
+    for line in packed.lines + packed.notes:
+        print(line)
+    return _complain(packed.problems)
+
+
+def _merge(options: argparse.Namespace) -> int:
+    taking = merge.Merge(options.runs)
+    try:
+        taking.take(options.files)
+    finally:  # a full disk does not hide what was done before
+        for line in taking.notes:
+            print(line)
+        print(", ".join(f"{taking.counts[outcome]} {outcome}" for outcome in merge.OUTCOMES))
+    return _complain(taking.problems)
+
+
+def _complain(problems: Sequence[str]) -> int:
+    for problem in problems:
+        print(f"vitbench: {problem}", file=sys.stderr)
+    return 2 if problems else 0
 
 
 def _doctor(options: argparse.Namespace) -> int:

@@ -79,26 +79,27 @@ class Store:
         except FileNotFoundError:
             return None
         except (OSError, UnicodeDecodeError) as error:
-            self._set_aside(path, f"it cannot be read ({error})")
+            self.set_aside(path, f"it cannot be read ({error})")
             return None
         try:
             record = parse(text)
         except ValueError as error:
-            self._set_aside(path, str(error))
+            self.set_aside(path, str(error))
             return None
         if record.key != key:
-            self._set_aside(path, "it belongs to another run")
+            self.set_aside(path, "it belongs to another run")
             return None
         return record
 
-    def _set_aside(self, path: Path, reason: str) -> None:
+    def set_aside(self, path: Path, reason: str, *, then: str = "the run is done again") -> None:
+        """Rename a file that cannot be trusted, and say so in `problems`."""
         aside = path.with_name(f"{path.name}.set-aside-{time.time_ns()}")
         try:
             path.rename(aside)
             done = f"set aside as {aside.name}"
         except OSError as error:
             done = f"it could not be set aside ({error.strerror})"
-        self.problems.append(f"{path}: {reason}; {done}, the run is done again")
+        self.problems.append(f"{path}: {reason}; {done}, {then}")
 
     def write(self, identity: Identity, record: Record) -> Path:
         """Write the record of a finished run, whole or not at all."""
