@@ -6,13 +6,15 @@ beside it the checkpoint while it is under way and the weights when it is done.
 
 import contextlib
 import json
-import math
 import os
+import reprlib
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from types import UnionType
 from typing import Any
 
 from filelock import FileLock, Timeout
@@ -48,7 +50,9 @@ class Record:
         for name, value in self.measurements.items():
             if name not in METRICS:
                 raise ValueError(f"unknown metric {name!r}")
-            if not math.isfinite(value) or not METRICS[name].holds(value):
+            if not _is_number(value):
+                raise ValueError(f"{name} is {reprlib.repr(value)}, which is no number")
+            if not METRICS[name].holds(value):
                 raise ValueError(f"{name} is {value!r}, outside [{METRICS[name].low:g}, {METRICS[name].high:g}]")
         if digest(self.identity) != self.key:
             raise ValueError("its key is not the digest of its identity")
@@ -140,7 +144,7 @@ def parse(text: str) -> Record:
         raise ValueError("it is no record, but brackets in brackets") from None
     if not isinstance(content, dict) or "schema" not in content:
         raise ValueError("it is not a vitbench record")
-    if content["schema"] != SCHEMA:
+    if type(content["schema"]) is not int or content["schema"] != SCHEMA:
         raise ValueError(f"its schema is {content['schema']!r}, this version reads {SCHEMA}")
     try:
         record = Record(**content)
@@ -160,19 +164,38 @@ def _check(record: Record) -> None:
     """Refuse a record without what every reader of records relies on."""
     if record.kind != record.identity["kind"]:
         raise ValueError(f"it calls itself {record.kind!r} and its identity {record.identity['kind']!r}")
+    _expect("classes", record.identity["classes"], int, least=1)
     for name in ("date", "device", "precision", "engine", "commit"):
         _expect(name, record.provenance[name], str)
-    _expect("seconds", record.provenance["seconds"], (int, float))
+    _expect("seconds", record.provenance["seconds"], int | float, least=0)
     _expect("versions", record.provenance["versions"]["torch"], str)
+    _expect("invalid", record.invalid, dict)
     for reason in record.invalid.values():
         _expect("the reason of an invalid value", reason, str)
+    _expect("details", record.details, dict)
     if record.kind == "run":
-        _expect("test_images", record.details["test_images"], int)
+        _check_details(record.details)
 
 
-def _expect(name: str, value: object, kind: type | tuple[type, ...]) -> None:
-    if not isinstance(value, kind):
-        raise ValueError(f"{name} is {value!r}")
+def _check_details(details: Mapping[str, Any]) -> None:
+    """Refuse what no training leaves."""
+    _expect("test_images", details["test_images"], int, least=1)
+    _expect("correct", details.get("correct", {}), dict)
+    curves = details.get("curves", [])
+    _expect("curves", curves, list)
+    for curve in curves:
+        _expect("a curve", curve, dict)
+
+
+def _expect(name: str, value: Any, kind: type | UnionType, *, least: float | None = None) -> None:
+    wrong = not isinstance(value, kind) or isinstance(value, bool)
+    if wrong or (least is not None and not (_is_number(value) and value >= least)):
+        raise ValueError(f"{name} is {reprlib.repr(value)}")
+
+
+def _is_number(value: object) -> bool:
+    """Whether it is a finite number that a float can hold; True is no 1 here."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
 def write_whole(path: Path, text: str) -> None:
