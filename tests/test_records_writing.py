@@ -1,7 +1,10 @@
 """Records are whole or absent, whatever happens while they are written, and one process at a time makes one."""
 
+import errno
+import os
 import runpy
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -10,7 +13,10 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
+from vitbench.errors import Busy
 from vitbench.records import Store, write_atomically, write_whole
 
 a_run = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("a_run.py"))))
@@ -49,7 +55,7 @@ from pathlib import Path
 sys.path[:0] = [{tests!r}, {root!r}]
 from a_run import PHASE, RECORD, RUN, record_of
 from dataclasses import replace
-from vitbench.records import Store
+from vitbench.records import Store, write_atomically
 store = Store(Path({store!r}))
 """
 
@@ -180,19 +186,113 @@ def test_the_second_process_waits_for_the_first(store, python):
     assert (store.root / "log").read_text() == "first out\nsecond in\n"
 
 
-def test_a_run_is_busy_while_another_process_holds_it_and_free_once_that_was_killed(store, python):
-    assert not store.is_busy(RUN)
+def test_who_does_not_wait_is_told_that_another_process_holds_the_run_until_that_was_killed(store, python):
     holder = python(HOLD)
     assert holder.stdout.readline() == "held\n"
-    assert store.is_busy(RUN)
-    assert not store.is_busy(replace(RUN, seed=1))
+    with pytest.raises(Busy, match=r"another process does this run; .*--runs") as caught, store.lock(RUN, wait=False):
+        pass
+    assert str(caught.value).startswith(str(store.folder(RUN)))
+    assert str(caught.value).isprintable()
+    with store.lock(replace(RUN, seed=1), wait=False):
+        pass
     holder.kill()
     holder.wait(timeout=30)
-    assert not store.is_busy(RUN)
-    with store.lock(RUN):
+    with store.lock(RUN, wait=False):
         pass
 
 
-def test_asking_whether_a_run_is_busy_makes_nothing(store):
-    assert not store.is_busy(RUN)
-    assert not store.root.exists()
+def test_a_lock_is_given_back_after_an_error(store):
+    with pytest.raises(KeyboardInterrupt), store.lock(RUN):
+        raise KeyboardInterrupt
+    with store.lock(RUN, wait=False):
+        pass
+
+
+DIE_WHILE_WRITING = """
+import os, signal
+with store.lock(RUN), write_atomically(store.folder(RUN) / "checkpoint.pt") as temporary:
+    temporary.write_text("half of it")
+    (temporary.parent / ".tmpAb12Cd").write_text("half of what safetensors writes")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_killed_writer_left_is_cleared_by_the_next_that_holds_the_run(store, python):
+    store.write(RUN, RECORD)
+    python(DIE_WHILE_WRITING).wait(timeout=30)
+    folder = store.folder(RUN)
+    (folder / "mine.part").touch()
+    assert len(list(folder.iterdir())) == 5
+    with store.lock(RUN):
+        assert {path.name for path in folder.iterdir()} == {"lock", "mine.part", "record.json"}
+    assert store.read(RUN) == RECORD
+
+
+def test_what_a_writer_is_writing_now_is_not_cleared_by_who_does_not_hold_the_run(store, python):
+    holder = python(HOLD)
+    assert holder.stdout.readline() == "held\n"
+    written = store.folder(RUN) / ".checkpoint.pt.abc.part"
+    written.touch()
+    with pytest.raises(Busy), store.lock(RUN, wait=False):
+        pass
+    assert store.read(RUN) is None
+    assert written.exists()
+
+
+def test_a_rename_is_flushed_with_its_folder(tmp_path, monkeypatch):
+    path, flushed, fsync = tmp_path / "a.txt", [], os.fsync
+
+    def watch(handle):
+        is_folder = stat.S_ISDIR(os.fstat(handle).st_mode)
+        flushed.append(("folder" if is_folder else "file", path.exists()))
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", watch)
+    write_whole(path, "new")
+    assert flushed == [("file", False), ("folder", True)]
+
+
+def test_where_a_folder_cannot_be_flushed_the_file_is_written_nevertheless(tmp_path, monkeypatch):
+    fsync = os.fsync
+
+    def refuse(handle):
+        if stat.S_ISDIR(os.fstat(handle).st_mode):
+            raise OSError(22, "Invalid argument")
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    write_whole(tmp_path / "a.txt", "new")
+    assert (tmp_path / "a.txt").read_text() == "new"
+
+
+def torch_fills(path):
+    with path.open("wb") as file:
+        torch.save(torch.zeros(1000), file)
+
+
+def safetensors_fills(path):
+    save_file({"weight": torch.zeros(1000)}, path)
+
+
+def text_fills(path):
+    path.write_text("a" * 4000)
+
+
+@pytest.mark.parametrize("fill", [torch_fills, safetensors_fills, text_fills])
+def test_whoever_fills_the_file_a_full_disk_is_an_oserror_that_names_it(tmp_path, full_disk, fill):
+    path = tmp_path / "weights"
+    with full_disk(), pytest.raises(OSError, match="File too large") as caught, write_atomically(path) as temporary:
+        fill(temporary)
+    assert (caught.value.errno, caught.value.filename) == (errno.EFBIG, str(path))
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_error_of_another_file_or_of_before_is_not_blamed_on_this_one(tmp_path):
+    with pytest.raises(FileNotFoundError, match="elsewhere"), write_atomically(tmp_path / "a.txt"):
+        (tmp_path / "elsewhere").read_text()
+    try:
+        raise OSError(errno.ENOSPC, "before")
+    except OSError:
+        with pytest.raises(ValueError, match="ours"), write_atomically(tmp_path / "a.txt"):
+            raise ValueError("ours") from None
+    assert not list(tmp_path.iterdir())

@@ -18,7 +18,7 @@ from safetensors.torch import load_model
 import vitbench
 from vitbench import build, checkpoints, machine, run
 from vitbench.case import Budget, Phase
-from vitbench.errors import DataAbsent, NonFinite, OutOfMemory, UserError
+from vitbench.errors import Busy, DataAbsent, NonFinite, OutOfMemory, UserError
 from vitbench.identity import Identity
 from vitbench.measure import accuracy, attack
 from vitbench.objective import parse
@@ -241,7 +241,8 @@ def test_of_two_processes_that_want_a_run_one_trains_and_the_other_reads(identit
         assert other.poll() is None, "the other process ended before it trained"
         assert time.monotonic() < limit
         time.sleep(0.01)
-    assert setting.store.is_busy(identity)
+    with pytest.raises(Busy), setting.store.lock(identity, wait=False):
+        pass
     go = threading.Timer(0.3, (tmp_path / "go").touch)
     go.start()
     record = execute(identity, setting)
@@ -264,6 +265,12 @@ def test_a_checkpoint_that_cannot_be_trusted_is_named_and_the_training_starts_an
 
 
 # What cannot be done leaves no record
+
+
+def test_a_disk_too_full_for_the_weights_is_one_line_and_no_traceback_of_safetensors(identity, setting, full_disk):
+    with full_disk(), pytest.raises(OSError, match=r"File too large: .*weights\.safetensors"):
+        execute(identity, setting)
+    assert names(setting, identity) == ["lock"]
 
 
 def test_absent_data_is_said_before_anything_is_written(identity, setting, tmp_path):

@@ -21,6 +21,10 @@ class DataBroken(UserError):
     """A data set is there but damaged: wrong checksum, truncated, unsafe member, wrong size."""
 
 
+class Busy(UserError):
+    """Another process does the run that was asked for without waiting."""
+
+
 class NonFinite(Exception):
     """A loss, a gradient or a weight became NaN or infinite; training stops at once."""
 
