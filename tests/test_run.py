@@ -291,16 +291,42 @@ def test_a_lost_training_keeps_its_weights_and_leaves_no_record(identity, settin
     assert len(setting.steps) == STEPS + 1  # and no step more
 
 
-def test_memory_that_does_not_suffice_names_the_batch_and_leaves_no_record(identity, setting, monkeypatch):
-    def exhaust(*arguments, **options):
-        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 MiB")
+def exhaust_gpu(*arguments, **options):
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 MiB")
 
+
+def exhaust_machine(*arguments, **options):
+    torch.empty(10**14)  # more than a process can address
+
+
+def exhaust_python(*arguments, **options):
+    bytes(10**15)
+
+
+@pytest.mark.parametrize("exhaust", [exhaust_gpu, exhaust_machine, exhaust_python])
+def test_memory_that_does_not_suffice_names_the_batch_and_leaves_no_record(identity, setting, monkeypatch, exhaust):
     monkeypatch.setattr(run, "train", exhaust)
-    with pytest.raises(OutOfMemory, match=rf"vit/tiny under ce \+ 0\.1\*drloc.*batch of {BATCH}"):
+    with pytest.raises(OutOfMemory, match=rf"^vit/tiny under ce \+ 0\.1\*drloc.*batch of {BATCH} .*does not fit"):
         execute(identity, setting)
     assert names(setting, identity) == ["lock"]
     monkeypatch.undo()
     assert execute(identity, setting).measurements["accuracy"] >= 0
+
+
+def test_memory_that_does_not_suffice_for_the_evaluation_does_not_name_the_batch(identity, setting, monkeypatch):
+    monkeypatch.setattr(accuracy, "batches", exhaust_machine)
+    with pytest.raises(OutOfMemory, match=r"^the evaluation of the model does not fit") as caught:
+        execute(identity, setting)
+    assert f"batch of {BATCH}" not in str(caught.value)
+
+
+def test_an_error_that_is_not_about_memory_stays_what_it_is(identity, setting, monkeypatch):
+    def fail(*arguments, **options):
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    monkeypatch.setattr(run, "train", fail)
+    with pytest.raises(RuntimeError, match="mat1"):
+        execute(identity, setting)
 
 
 def test_a_precision_that_nothing_has_is_a_users_mistake(identity, setting):

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
@@ -17,7 +17,7 @@ from vitbench import build, leaves, machine
 from vitbench.augment import to_float
 from vitbench.checkpoints import Checkpoints
 from vitbench.contracts import Images, Split
-from vitbench.errors import NonFinite, OutOfMemory, UserError
+from vitbench.errors import NonFinite, UserError, memory_named
 from vitbench.identity import Identity
 from vitbench.learner import Learner
 from vitbench.measure import accuracy, attack, size, speed
@@ -58,7 +58,7 @@ def execute(identity: Identity, setting: Setting, *, fresh: bool = False) -> Rec
     Raises:
         UserError: for absent or broken data, and for arguments that a leaf refuses.
         NonFinite: if training is lost; `failed.pt` in the run's folder keeps the weights.
-        OutOfMemory: naming the batch that did not fit.
+        OutOfMemory: naming what did not fit.
     """
     kinds = {"run": _train, "size": _count, "inference": _time_inference, "training": _time_training}
     with setting.store.lock(identity):
@@ -268,13 +268,8 @@ def _reproducible(device: str) -> Iterator[None]:
         cudnn.allow_tf32, cudnn.deterministic = before
 
 
-@contextmanager
-def _memory_named(identity: Identity) -> Iterator[None]:
-    try:
-        yield
-    except torch.OutOfMemoryError:
-        batch = identity.phases[0].batch_size if identity.phases else 1
-        raise OutOfMemory(
-            f"{identity.model} under {identity.objective} does not fit on the device with a batch of {batch}; "
-            "free the device or use a larger one (a smaller batch would be another experiment)"
-        ) from None
+def _memory_named(identity: Identity) -> AbstractContextManager[None]:
+    what = f"{identity.model} under {identity.objective}"
+    if identity.phases:
+        what += f" with a batch of {identity.phases[0].batch_size} (a smaller one would be another experiment)"
+    return memory_named(what)
