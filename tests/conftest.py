@@ -1,5 +1,6 @@
 """What several tests share: a copy of the benchmarks in an empty folder, and a stand-in for training."""
 
+import contextlib
 import os
 import shutil
 from pathlib import Path
@@ -74,6 +75,23 @@ def executed(monkeypatch):
 
     monkeypatch.setattr(run, "execute", execute)
     return done
+
+
+@pytest.fixture
+def full_disk():
+    """A context in which no file grows beyond 3000 bytes: the system refuses, as it does where a disk is full."""
+    resource = pytest.importorskip("resource")
+
+    @contextlib.contextmanager
+    def limited():
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (3000, hard))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    return limited
 
 
 class _Executed(list):

@@ -13,7 +13,13 @@ from vitbench.checkpoints import Checkpoints
 from vitbench.total import Total
 
 KEY = "a" * 64
-CONTENT = {"phase": 0, "epoch": 2, "curves": [{"loss": 0.5}], "trained": {"weight": torch.arange(1000.0)}}
+CONTENT = {
+    "phase": 0,
+    "epoch": 2,
+    "curves": [{"loss": 0.5}],
+    "trained": {"weight": torch.arange(1000.0)},
+    "optimizer": {"state": {}, "param_groups": []},
+}
 
 
 @pytest.fixture(autouse=True)
@@ -63,19 +69,27 @@ def test_a_fresh_checkpoint_is_not_written_again(keeper, monkeypatch):
     assert not keeper.path.exists()
 
 
-def test_a_failing_disk_leaves_the_last_checkpoint_whole(keeper, monkeypatch):
-    keeper.save(lambda: CONTENT)
+@pytest.mark.parametrize("before", [True, False])
+def test_a_full_disk_is_an_oserror_of_one_line_and_leaves_the_last_checkpoint_whole(keeper, full_disk, before):
+    if before:
+        keeper.save(lambda: CONTENT)
+    with full_disk(), pytest.raises(OSError, match="File too large") as caught:
+        keeper.save(lambda: CONTENT | {"epoch": 3})
+    assert caught.value.filename == str(keeper.path)
+    assert [path.name for path in keeper.folder.iterdir()] == ["checkpoint.pt"] * before
+    assert (keeper.load() or {"epoch": None})["epoch"] == (2 if before else None)
 
-    def fill(content, path):
-        path.write_bytes(b"half of it")
-        raise OSError(28, "No space left on device")
 
-    with monkeypatch.context() as patch:
-        patch.setattr(torch, "save", fill)
-        with pytest.raises(OSError, match="No space left"):
-            keeper.save(lambda: CONTENT | {"epoch": 3})
-    assert keeper.load()["epoch"] == 2
-    assert [path.name for path in keeper.folder.iterdir()] == ["checkpoint.pt"]
+def test_a_full_disk_is_an_oserror_for_the_weights_of_a_lost_training_too(keeper, full_disk):
+    with full_disk(), pytest.raises(OSError, match=r"File too large: .*failed\.pt"):
+        keeper.keep_failed(nn.Linear(100, 100), Total({"head": nn.Linear(4, 1)}, {"head": 1.0}))
+    assert not list(keeper.folder.iterdir())
+
+
+def test_what_no_disk_is_to_blame_for_stays_what_it_is(keeper):
+    with pytest.raises(AttributeError):
+        keeper.save(lambda: CONTENT | {"code": lambda: None})
+    assert not list(keeper.folder.iterdir())
 
 
 def torn(path, trace):
@@ -128,6 +142,36 @@ def test_what_cannot_be_trusted_is_set_aside_by_name_and_nothing_in_it_is_execut
     assert aside.name in problem
     keeper.save(lambda: CONTENT)  # and the training that starts anew has its own
     assert keeper.load()["epoch"] == 2
+
+
+WRONG = {
+    "no phase": ({"phase": None}, "phase is None"),
+    "a phase before the first": ({"phase": -1}, "phase is -1"),
+    "a phase that is a bool": ({"phase": True}, "phase is True"),
+    "half an epoch": ({"epoch": 1.5}, "epoch is 1.5"),
+    "an epoch in words": ({"epoch": "2"}, "epoch is '2'"),
+    "an epoch before the first": ({"epoch": -2}, "epoch is -2"),
+    "curves in a dictionary": ({"curves": {}}, "curves is {}"),
+    "a curve that is a number": ({"curves": [{}, 0.5]}, "a curve is 0.5"),
+    "weights in a list": ({"trained": [1]}, "trained is [1]"),
+    "an optimizer in a word": ({"optimizer": "adam"}, "optimizer is 'adam'"),
+}
+
+
+@pytest.mark.parametrize(("changes", "reason"), WRONG.values(), ids=WRONG.keys())
+def test_a_checkpoint_edited_by_hand_is_set_aside_although_its_key_is_right(keeper, changes, reason):
+    torch.save(CONTENT | {"key": KEY} | changes, keeper.path)
+    assert keeper.load() is None
+    (aside,) = keeper.folder.iterdir()
+    (problem,) = keeper.problems
+    assert problem == (f"{keeper.path}: it is damaged: {reason}; set aside as {aside.name}, the training starts anew")
+
+
+@pytest.mark.parametrize("name", ["phase", "epoch", "curves", "trained", "optimizer"])
+def test_a_checkpoint_that_lacks_something_is_set_aside(keeper, name):
+    torch.save({key: value for key, value in CONTENT.items() if key != name} | {"key": KEY}, keeper.path)
+    assert keeper.load() is None
+    assert f"{name} is None" in keeper.problems[0]
 
 
 @pytest.mark.parametrize("damage", [code_of_torch, code_of_pickle])

@@ -49,3 +49,37 @@ def test_data_errors_are_mistakes_of_a_user_and_lost_trainings_are_not():
     assert issubclass(errors.DataBroken, errors.UserError)
     assert not issubclass(errors.NonFinite, errors.UserError)
     assert not issubclass(errors.OutOfMemory, errors.UserError)
+
+
+def test_a_busy_run_is_said_without_a_traceback():
+    assert issubclass(errors.Busy, errors.UserError)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("CUDA out of memory. Tried to allocate 20 MiB"),
+        RuntimeError("CUDA error: out of memory\nCUDA kernel errors might be reported later"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 4 bytes."),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: not enough memory: you tried to allocate 4 bytes."),
+    ],
+    ids=str,
+)
+def test_memory_that_does_not_suffice_is_one_line_that_names_what_did_not_fit(error):
+    message = r"^a batch of 8 does not fit on the device; "
+    with pytest.raises(errors.OutOfMemory, match=message) as caught, errors.memory_named("a batch of 8"):
+        raise error
+    assert str(caught.value).isprintable()
+
+
+def test_what_knows_better_what_did_not_fit_is_heard():
+    expected = pytest.raises(errors.OutOfMemory, match=r"^the evaluation does not fit")
+    with expected, errors.memory_named("training"), errors.memory_named("the evaluation"):
+        raise MemoryError
+
+
+def test_an_error_that_is_not_about_memory_passes():
+    with pytest.raises(RuntimeError, match=r"^shapes$"), errors.memory_named("training"):
+        raise RuntimeError("shapes")

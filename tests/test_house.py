@@ -19,7 +19,19 @@ HEAVY = {"torch", "torchvision", "timm", "fvcore", "sklearn", "safetensors"}
 LEAVES = {name: path for name, path in MODULES.items() if name.split(".")[1] in ("models", "terms", "datasets")}
 # Everything below these may import torch; nothing else may, not even late.
 WITH_TORCH = {
-    *("adapter", "augment", "build", "checkpoints", "contracts", "engine", "learner", "optimizer", "total", "train", "run"),
+    *(
+        "adapter",
+        "augment",
+        "build",
+        "checkpoints",
+        "contracts",
+        "engine",
+        "learner",
+        "optimizer",
+        "total",
+        "train",
+        "run",
+    ),
     *("models", "terms", "datasets", "measure"),
 }
 # Looks for a GPU and its name only when one is asked for.
@@ -64,7 +76,10 @@ def test_leaves_know_neither_each_other_nor_the_rest(name):
     assert modules <= FOR_LEAVES | {"vitbench"}
 
 
-@pytest.mark.parametrize("name", [name for name in MODULES if name.split(".")[1] in ("train", "engine", "learner", "optimizer", "total", "measure")])
+@pytest.mark.parametrize(
+    "name",
+    [name for name in MODULES if name.split(".")[1] in ("train", "engine", "learner", "optimizer", "total", "measure")],
+)
 def test_training_and_measuring_know_no_leaf_no_paper_and_no_record(name):
     known = imports(MODULES[name])
     assert not any(one.startswith(("vitbench.models", "vitbench.terms", "vitbench.datasets")) for one in known)

@@ -18,7 +18,7 @@ from safetensors.torch import load_model
 import vitbench
 from vitbench import build, checkpoints, machine, run
 from vitbench.case import Budget, Phase
-from vitbench.errors import DataAbsent, NonFinite, OutOfMemory, UserError
+from vitbench.errors import Busy, DataAbsent, NonFinite, OutOfMemory, UserError
 from vitbench.identity import Identity
 from vitbench.measure import accuracy, attack
 from vitbench.objective import parse
@@ -241,7 +241,8 @@ def test_of_two_processes_that_want_a_run_one_trains_and_the_other_reads(identit
         assert other.poll() is None, "the other process ended before it trained"
         assert time.monotonic() < limit
         time.sleep(0.01)
-    assert setting.store.is_busy(identity)
+    with pytest.raises(Busy), setting.store.lock(identity, wait=False):
+        pass
     go = threading.Timer(0.3, (tmp_path / "go").touch)
     go.start()
     record = execute(identity, setting)
@@ -266,6 +267,12 @@ def test_a_checkpoint_that_cannot_be_trusted_is_named_and_the_training_starts_an
 # What cannot be done leaves no record
 
 
+def test_a_disk_too_full_for_the_weights_is_one_line_and_no_traceback_of_safetensors(identity, setting, full_disk):
+    with full_disk(), pytest.raises(OSError, match=r"File too large: .*weights\.safetensors"):
+        execute(identity, setting)
+    assert names(setting, identity) == ["lock"]
+
+
 def test_absent_data_is_said_before_anything_is_written(identity, setting, tmp_path):
     absent = replace(identity, dataset="cifar10", data="")
     with pytest.raises(DataAbsent, match="cifar10"):
@@ -284,16 +291,42 @@ def test_a_lost_training_keeps_its_weights_and_leaves_no_record(identity, settin
     assert len(setting.steps) == STEPS + 1  # and no step more
 
 
-def test_memory_that_does_not_suffice_names_the_batch_and_leaves_no_record(identity, setting, monkeypatch):
-    def exhaust(*arguments, **options):
-        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 MiB")
+def exhaust_gpu(*arguments, **options):
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 MiB")
 
+
+def exhaust_machine(*arguments, **options):
+    torch.empty(10**14)  # more than a process can address
+
+
+def exhaust_python(*arguments, **options):
+    bytes(10**15)
+
+
+@pytest.mark.parametrize("exhaust", [exhaust_gpu, exhaust_machine, exhaust_python])
+def test_memory_that_does_not_suffice_names_the_batch_and_leaves_no_record(identity, setting, monkeypatch, exhaust):
     monkeypatch.setattr(run, "train", exhaust)
-    with pytest.raises(OutOfMemory, match=rf"vit/tiny under ce \+ 0\.1\*drloc.*batch of {BATCH}"):
+    with pytest.raises(OutOfMemory, match=rf"^vit/tiny under ce \+ 0\.1\*drloc.*batch of {BATCH} .*does not fit"):
         execute(identity, setting)
     assert names(setting, identity) == ["lock"]
     monkeypatch.undo()
     assert execute(identity, setting).measurements["accuracy"] >= 0
+
+
+def test_memory_that_does_not_suffice_for_the_evaluation_does_not_name_the_batch(identity, setting, monkeypatch):
+    monkeypatch.setattr(accuracy, "batches", exhaust_machine)
+    with pytest.raises(OutOfMemory, match=r"^the evaluation of the model does not fit") as caught:
+        execute(identity, setting)
+    assert f"batch of {BATCH}" not in str(caught.value)
+
+
+def test_an_error_that_is_not_about_memory_stays_what_it_is(identity, setting, monkeypatch):
+    def fail(*arguments, **options):
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    monkeypatch.setattr(run, "train", fail)
+    with pytest.raises(RuntimeError, match="mat1"):
+        execute(identity, setting)
 
 
 def test_a_precision_that_nothing_has_is_a_users_mistake(identity, setting):

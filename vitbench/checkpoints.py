@@ -1,5 +1,6 @@
 """The checkpoint of a run under way: written whole, now and then, and read without executing what it holds."""
 
+import reprlib
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -8,10 +9,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from vitbench.records import write_atomically
+from vitbench.records import set_aside, write_atomically
 from vitbench.total import Total
 
 CHECKPOINT_SECONDS = 5.0  # a kill loses at most this and one epoch
+CONTENT: dict[str, type] = {"phase": int, "epoch": int, "curves": list, "trained": dict, "optimizer": dict}
 
 
 class Checkpoints:
@@ -34,8 +36,7 @@ class Checkpoints:
         """Write what `make` gives, unless the last checkpoint is fresh and it need not be `now`."""
         if not now and time.monotonic() - self.saved_at < CHECKPOINT_SECONDS:
             return
-        with write_atomically(self.path) as temporary:
-            torch.save(make() | {"key": self.key}, temporary)
+        _write(self.path, make() | {"key": self.key})
         self.saved_at = time.monotonic()
 
     def load(self) -> dict[str, Any] | None:
@@ -47,22 +48,41 @@ class Checkpoints:
         except Exception:  # torch raises whatever a damaged archive leads to
             content = {}
         if not isinstance(content, dict) or content.get("key") != self.key:
-            self._set_aside()
+            self.set_aside("it is torn, or of another run")
+            return None
+        wrong = _wrong(content)
+        if wrong:
+            self.set_aside(f"it is damaged: {wrong}")
             return None
         return content
 
-    def _set_aside(self) -> None:
-        aside = self.path.rename(self.path.with_name(f"{self.path.name}.set-aside-{time.time_ns()}"))
-        reason = "it is torn, or of another run"
+    def set_aside(self, reason: str) -> None:
+        """Rename it, for a training that starts anew without it."""
+        aside = set_aside(self.path)
         self.problems.append(f"{self.path}: {reason}; set aside as {aside.name}, the training starts anew")
 
     def keep_failed(self, model: nn.Module, total: Total) -> Path:
         """Write the weights of a lost training, to be looked at."""
         path = self.folder / "failed.pt"
-        with write_atomically(path) as temporary:
-            torch.save({"model": model.state_dict(), "terms": total.state_dict()}, temporary)
+        _write(path, {"model": model.state_dict(), "terms": total.state_dict()})
         return path
 
     def clear(self) -> None:
         """Remove it once the run is done."""
         self.path.unlink(missing_ok=True)
+
+
+def _write(path: Path, content: dict[str, Any]) -> None:
+    # Into a file of Python's, which keeps the error of a full disk; of a path, torch only says "unexpected pos".
+    with write_atomically(path) as temporary, temporary.open("wb") as file:
+        torch.save(content, file)
+
+
+def _wrong(content: dict[str, Any]) -> str:
+    """What in a checkpoint cannot be gone on from, or nothing."""
+    for name, kind in CONTENT.items():
+        value = content.get(name)
+        if not isinstance(value, kind) or isinstance(value, bool) or (isinstance(value, int) and value < 0):
+            return f"{name} is {reprlib.repr(value)}"
+    strange = [curve for curve in content["curves"] if not isinstance(curve, dict)]
+    return f"a curve is {reprlib.repr(strange[0])}" if strange else ""

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
+from vitbench.errors import is_out_of_memory
 from vitbench.learner import Learner
 
 ENGINES = ("eager", "graph", "compile")
@@ -141,9 +142,9 @@ class Stepper:
         before = _snapshot(self.learner)
         try:
             self._take(strict=strict)
-        except torch.OutOfMemoryError:
-            raise
         except RuntimeError as error:
+            if is_out_of_memory(error):
+                raise
             _undo(self.learner, before)
             self.engine.fall_back(_first_line(error), to)
             if to == "eager":

@@ -4,9 +4,12 @@
 """
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 MANY = 12  # names that an error lists at most
+# What torch writes where memory does not suffice, of a GPU, on Linux, on Windows, in cuBLAS and cuDNN.
+MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "alloc_failed")
 
 
 class UserError(Exception):
@@ -21,6 +24,14 @@ class DataBroken(UserError):
     """A data set is there but damaged: wrong checksum, truncated, unsafe member, wrong size."""
 
 
+class Busy(UserError):
+    """Another process does the run that was asked for without waiting."""
+
+
+class Unfit(ValueError):
+    """A checkpoint does not fit the network, the optimizer or the phases that are to go on from it."""
+
+
 class NonFinite(Exception):
     """A loss, a gradient or a weight became NaN or infinite; training stops at once."""
 
@@ -30,7 +41,30 @@ class TimeUp(Exception):
 
 
 class OutOfMemory(Exception):
-    """The device has not enough memory for the batch that the message names."""
+    """The device, a GPU or the machine itself, has not enough memory for what the message names."""
+
+
+@contextmanager
+def memory_named(what: str) -> Iterator[None]:
+    """Have memory that does not suffice inside end in one line.
+
+    Args:
+        what: does not fit, such as "a batch of 128".
+
+    Raises:
+        OutOfMemory: naming it; one from further inside, which knows better, passes.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise OutOfMemory(f"{what} does not fit on the device; free the device or use a larger one") from None
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether an error of torch or Python says that memory does not suffice."""
+    return isinstance(error, MemoryError) or any(sign in str(error).lower() for sign in MEMORY)
 
 
 def unknown(kind: str, name: str, known: Iterable[str], *, where: str = "") -> UserError:

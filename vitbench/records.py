@@ -6,21 +6,26 @@ beside it the checkpoint while it is under way and the weights when it is done.
 
 import contextlib
 import json
-import math
 import os
+import re
+import reprlib
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from types import UnionType
 from typing import Any
 
 from filelock import FileLock, Timeout
 
+from vitbench.errors import Busy
 from vitbench.identity import Identity, digest
 from vitbench.metrics import METRICS
 
 SCHEMA = 1
+LEFTOVERS = (".*.part", ".tmp*")  # of `write_atomically`, and of safetensors, which writes beside its file, too
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +53,9 @@ class Record:
         for name, value in self.measurements.items():
             if name not in METRICS:
                 raise ValueError(f"unknown metric {name!r}")
-            if not math.isfinite(value) or not METRICS[name].holds(value):
+            if not _is_number(value):
+                raise ValueError(f"{name} is {reprlib.repr(value)}, which is no number")
+            if not METRICS[name].holds(value):
                 raise ValueError(f"{name} is {value!r}, outside [{METRICS[name].low:g}, {METRICS[name].high:g}]")
         if digest(self.identity) != self.key:
             raise ValueError("its key is not the digest of its identity")
@@ -93,10 +100,8 @@ class Store:
 
     def set_aside(self, path: Path, reason: str, *, then: str = "the run is done again") -> None:
         """Rename a file that cannot be trusted, and say so in `problems`."""
-        aside = path.with_name(f"{path.name}.set-aside-{time.time_ns()}")
         try:
-            path.rename(aside)
-            done = f"set aside as {aside.name}"
+            done = f"set aside as {set_aside(path).name}"
         except OSError as error:
             done = f"it could not be set aside ({error.strerror})"
         self.problems.append(f"{path}: {reason}; {done}, {then}")
@@ -108,23 +113,24 @@ class Store:
         return path
 
     @contextlib.contextmanager
-    def lock(self, identity: Identity) -> Iterator[None]:
-        """Hold a run for this process; a second process that wants it waits and then finds it finished."""
+    def lock(self, identity: Identity, *, wait: bool = True) -> Iterator[None]:
+        """Hold a run for this process, and clear away what a killed one was writing there.
+
+        Args:
+            wait: for another process that holds it, after which the run is found finished.
+
+        Raises:
+            Busy: if another process holds it and `wait` is False.
+        """
         folder = self.folder(identity)
         folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / "lock"):
-            yield
-
-    def is_busy(self, identity: Identity) -> bool:
-        """Whether another process holds the run."""
-        folder = self.folder(identity)
-        if not folder.is_dir():
-            return False
         try:
-            with FileLock(folder / "lock", timeout=0):
-                return False
+            lock = FileLock(folder / "lock", timeout=-1 if wait else 0).acquire()
         except Timeout:
-            return True
+            raise Busy(f"{folder}: another process does this run; wait for it, or name another --runs") from None
+        with lock:
+            _clear_leftovers(folder)
+            yield
 
 
 def parse(text: str) -> Record:
@@ -141,7 +147,7 @@ def parse(text: str) -> Record:
         raise ValueError("it is no record, but brackets in brackets") from None
     if not isinstance(content, dict) or "schema" not in content:
         raise ValueError("it is not a vitbench record")
-    if content["schema"] != SCHEMA:
+    if type(content["schema"]) is not int or content["schema"] != SCHEMA:
         raise ValueError(f"its schema is {content['schema']!r}, this version reads {SCHEMA}")
     try:
         record = Record(**content)
@@ -161,19 +167,38 @@ def _check(record: Record) -> None:
     """Refuse a record without what every reader of records relies on."""
     if record.kind != record.identity["kind"]:
         raise ValueError(f"it calls itself {record.kind!r} and its identity {record.identity['kind']!r}")
+    _expect("classes", record.identity["classes"], int, least=1)
     for name in ("date", "device", "precision", "engine", "commit"):
         _expect(name, record.provenance[name], str)
-    _expect("seconds", record.provenance["seconds"], (int, float))
+    _expect("seconds", record.provenance["seconds"], int | float, least=0)
     _expect("versions", record.provenance["versions"]["torch"], str)
+    _expect("invalid", record.invalid, dict)
     for reason in record.invalid.values():
         _expect("the reason of an invalid value", reason, str)
+    _expect("details", record.details, dict)
     if record.kind == "run":
-        _expect("test_images", record.details["test_images"], int)
+        _check_details(record.details)
 
 
-def _expect(name: str, value: object, kind: type | tuple[type, ...]) -> None:
-    if not isinstance(value, kind):
-        raise ValueError(f"{name} is {value!r}")
+def _check_details(details: Mapping[str, Any]) -> None:
+    """Refuse what no training leaves."""
+    _expect("test_images", details["test_images"], int, least=1)
+    _expect("correct", details.get("correct", {}), dict)
+    curves = details.get("curves", [])
+    _expect("curves", curves, list)
+    for curve in curves:
+        _expect("a curve", curve, dict)
+
+
+def _expect(name: str, value: Any, kind: type | UnionType, *, least: float | None = None) -> None:
+    wrong = not isinstance(value, kind) or isinstance(value, bool)
+    if wrong or (least is not None and not (_is_number(value) and value >= least)):
+        raise ValueError(f"{name} is {reprlib.repr(value)}")
+
+
+def _is_number(value: object) -> bool:
+    """Whether it is a finite number that a float can hold; True is no 1 here."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
 def write_whole(path: Path, text: str) -> None:
@@ -184,7 +209,13 @@ def write_whole(path: Path, text: str) -> None:
 
 @contextlib.contextmanager
 def write_atomically(path: Path) -> Iterator[Path]:
-    """Give a temporary file to fill, flush it to the disk and rename it to `path`; on an error nothing is left."""
+    """Give a temporary file to fill, flush it to the disk and rename it to `path`; on an error nothing is left.
+
+    Raises:
+        OSError: with the name of `path`, if the disk is full or refuses otherwise, whatever the library that
+            fills the file makes of it.
+    """
+    before = sys.exception()  # what the caller is handling already has nothing to do with this file
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
     os.close(handle)
@@ -195,5 +226,50 @@ def write_atomically(path: Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         temporary.chmod(0o644)  # mkstemp's 0600 would hide shared records from their readers
         temporary.replace(path)
+        _flush_folder(path.parent)
+    except Exception as error:
+        refused = _refusal(error, before)
+        if refused is None or refused.filename not in (None, name):
+            raise
+        raise OSError(refused.errno, refused.strerror or str(refused), str(path)) from None
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _refusal(error: BaseException | None, before: BaseException | None) -> OSError | None:
+    """What the operating system said where an error comes from it.
+
+    torch raises a RuntimeError over the OSError of the file that it was given; safetensors, which is no Python,
+    writes it into its message, as Rust does: "I/O error: No space left on device (os error 28)".
+    """
+    while error is not None and error is not before:
+        if isinstance(error, OSError):
+            return error
+        rust = re.search(r"I/O error: (.+) \(os error (\d+)\)", str(error))
+        if rust:
+            return OSError(int(rust[2]), rust[1])
+        error = error.__context__
+    return None
+
+
+def _flush_folder(folder: Path) -> None:
+    """Have a rename survive a power cut, where the system can do that."""
+    with contextlib.suppress(OSError):  # Windows opens no folder, and some network file systems flush none
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _clear_leftovers(folder: Path) -> None:
+    """Remove what killed writers left; only for who holds the folder's lock, as nobody else writes there then."""
+    for pattern in LEFTOVERS:
+        for path in folder.glob(pattern):
+            with contextlib.suppress(OSError):  # it is in nobody's way
+                path.unlink()
+
+
+def set_aside(path: Path) -> Path:
+    """Rename a file that cannot be trusted, beside itself; returns its new path."""
+    return path.rename(path.with_name(f"{path.name}.set-aside-{time.time_ns()}"))

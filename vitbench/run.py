@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
@@ -19,7 +19,7 @@ from vitbench.augment import to_float
 from vitbench.checkpoints import Checkpoints
 from vitbench.contracts import Images, Split
 from vitbench.engine import WARM_STEPS, Engine, of_device
-from vitbench.errors import NonFinite, OutOfMemory, TimeUp, UserError
+from vitbench.errors import NonFinite, TimeUp, Unfit, UserError, memory_named
 from vitbench.identity import Identity
 from vitbench.learner import DRAWS, Learner
 from vitbench.measure import accuracy, attack, size, speed
@@ -65,7 +65,7 @@ def execute(identity: Identity, setting: Setting, *, fresh: bool = False) -> Rec
     Raises:
         UserError: for absent or broken data, and for arguments that a leaf refuses.
         NonFinite: if training is lost; `failed.pt` in the run's folder keeps the weights.
-        OutOfMemory: naming the batch that did not fit.
+        OutOfMemory: naming what did not fit.
         TimeUp: at the deadline; what was trained so far is saved.
     """
     kinds = {"run": _train, "size": _count, "inference": _time_inference, "training": _time_training}
@@ -114,6 +114,9 @@ def _train(identity: Identity, setting: Setting) -> Record:
             checkpoint=keeper.load(),
         )
         judged = _judge_trained(identity, model, split, curves)
+    except Unfit as unfit:
+        keeper.set_aside(str(unfit))
+        return _train(identity, setting)  # from new weights: some of the old ones may have been loaded
     except NonFinite as lost:
         raise NonFinite(f"{lost}; the state is kept in {keeper.keep_failed(model, total)}") from None
     record = _record(identity, setting, started, clock, engine, **judged)
@@ -309,13 +312,9 @@ def _reproducible(device: str) -> Iterator[None]:
         cudnn.allow_tf32, cudnn.deterministic = before
 
 
-@contextmanager
-def _memory_named(identity: Identity) -> Iterator[None]:
-    try:
-        yield
-    except torch.OutOfMemoryError:
-        batch = identity.phases[0].batch_size if identity.phases else 1
-        raise OutOfMemory(
-            f"{identity.model} under {identity.objective} does not fit on the device with a batch of {batch}; "
-            "free the device or use a larger one (a smaller batch would be another experiment)"
-        ) from None
+def _memory_named(identity: Identity) -> AbstractContextManager[None]:
+    what = f"{identity.model} under {identity.objective}"
+    if identity.phases:
+        what += f" with a batch of {identity.phases[0].batch_size}"
+        what += " (a smaller one would be another experiment; --micro-batch N takes it in parts)"
+    return memory_named(what)

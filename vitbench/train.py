@@ -18,7 +18,7 @@ from torch import nn
 from vitbench.case import Phase
 from vitbench.contracts import Images
 from vitbench.engine import Engine
-from vitbench.errors import TimeUp
+from vitbench.errors import TimeUp, Unfit
 from vitbench.learner import DRAWS, Learner
 from vitbench.total import Total
 
@@ -70,17 +70,21 @@ def train(
 
     Raises:
         NonFinite: if the loss or a weight stops being a finite number.
+        Unfit: if the checkpoint is of another network, optimizer or recipe.
         TimeUp: if `watch.leave` says so while epochs are left; the last one is saved.
     """
     start = checkpoint or {"phase": 0, "epoch": 0, "curves": []}
     curves: list[dict[str, Any]] = list(start["curves"])
+    done = sum(phase.epochs for phase in phases[: start["phase"]]) + start["epoch"]
+    if start["phase"] >= len(phases) or start["epoch"] > phases[start["phase"]].epochs or len(curves) != done:
+        raise Unfit("it stands at an epoch that this training does not have")
     engine = engine or Engine()
     with torch.random.fork_rng(devices=_cuda(data)):
         for number, phase in list(enumerate(phases))[start["phase"] :]:
             learner = Learner(network, total, data, phase, precision=precision, micro_batch=micro_batch)
             first = 0
             if checkpoint is not None and number == start["phase"]:
-                learner.load(checkpoint)
+                _go_on(learner, checkpoint)
                 first = start["epoch"]
             step = engine.stepper(learner)
             for epoch in range(first, phase.epochs):
@@ -92,6 +96,13 @@ def train(
                 if is_cut:
                     raise TimeUp(f"left after epoch {epoch + 1} of {phase.epochs}; the same command goes on from there")
     return curves
+
+
+def _go_on(learner: Learner, checkpoint: dict[str, Any]) -> None:
+    try:
+        learner.load(checkpoint)
+    except (RuntimeError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        raise Unfit(f"its state does not fit ({str(error).splitlines()[0]})") from None
 
 
 def _one_epoch(

@@ -8,8 +8,9 @@ from torch import nn
 from torchvision.transforms.functional import to_tensor
 
 from vitbench.contracts import Images, Output
-from vitbench.errors import NonFinite, UserError
+from vitbench.errors import NonFinite, OutOfMemory, UserError
 from vitbench.measure.accuracy import accuracy, correct, pack, predict, unpack
+from vitbench.measure.attack import fgsm
 
 
 class Seen(nn.Module):
@@ -106,6 +107,18 @@ def test_the_modes_come_back_after_a_failure_too():
         predict(model, images_of(4))
     assert model.norm.training
     assert not model.frozen.training
+
+
+@pytest.mark.parametrize("evaluate", [predict, fgsm])
+def test_memory_that_does_not_suffice_says_that_it_was_the_evaluation(evaluate):
+    class Large(Seen):
+        def forward(self, images):
+            return torch.empty(10**14)  # more than a process can address
+
+    model = Large()
+    with pytest.raises(OutOfMemory, match=r"^the evaluation of the model does not fit on the device; "):
+        evaluate(model, images_of(4))
+    assert model.norm.training
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from vitbench.contracts import Images
-from vitbench.errors import NonFinite, UserError
+from vitbench.errors import NonFinite, UserError, memory_named
 
 VERSION = 1
 
@@ -28,6 +28,7 @@ def predict(model: nn.Module, data: Images, *, batch_size: int = 1000) -> Tensor
 
     Raises:
         NonFinite: if a logit is NaN or infinite.
+        OutOfMemory: if the device has not enough of it.
         UserError: if there are no images.
     """
     with evaluating(model), torch.no_grad():
@@ -76,11 +77,16 @@ def unpack(text: str) -> Tensor:
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode inside; afterwards each module is in the mode that it was in."""
+    """Evaluation mode inside; afterwards each module is in the mode that it was in.
+
+    Raises:
+        OutOfMemory: saying that it was the evaluation that did not fit.
+    """
     before = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
-        yield
+        with memory_named("the evaluation of the model"):
+            yield
     finally:
         for module, training in before:
             module.training = training
