@@ -19,19 +19,8 @@ HEAVY = {"torch", "torchvision", "timm", "fvcore", "sklearn", "safetensors"}
 LEAVES = {name: path for name, path in MODULES.items() if name.split(".")[1] in ("models", "terms", "datasets")}
 # Everything below these may import torch; nothing else may, not even late.
 WITH_TORCH = {
-    *(
-        "adapter",
-        "augment",
-        "build",
-        "checkpoints",
-        "contracts",
-        "engine",
-        "learner",
-        "optimizer",
-        "total",
-        "train",
-        "run",
-    ),
+    *("adapter", "augment", "build", "checkpoints", "contracts", "cost"),
+    *("engine", "learner", "optimizer", "run", "total", "train"),
     *("models", "terms", "datasets", "measure"),
 }
 # Looks for a GPU and its name only when one is asked for.

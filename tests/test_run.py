@@ -1,7 +1,6 @@
 """From an identity to a record: trained once, resumed to the bit after a kill, never half-written."""
 
 import json
-import math
 import os
 import pickle
 import subprocess
@@ -18,7 +17,7 @@ from safetensors.torch import load_model
 import vitbench
 from vitbench import build, checkpoints, machine, run
 from vitbench.case import Budget, Phase
-from vitbench.errors import Busy, DataAbsent, NonFinite, OutOfMemory, UserError
+from vitbench.errors import Busy, DataAbsent, NonFinite, OutOfMemory, TimeUp, UserError
 from vitbench.identity import Identity
 from vitbench.measure import accuracy, attack
 from vitbench.objective import parse
@@ -264,6 +263,34 @@ def test_a_checkpoint_that_cannot_be_trusted_is_named_and_the_training_starts_an
     assert "checkpoint.pt" in setting.store.problems[0]
 
 
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda one: one["trained"].update(extra=torch.zeros(1)),
+        lambda one: one["trained"].popitem(),
+        lambda one: one.update(trained={name: torch.zeros(1, 7) for name in one["trained"]}),
+        lambda one: one.update(optimizer={}),
+        lambda one: one["optimizer"].update(param_groups=[1]),
+        lambda one: one["optimizer"]["param_groups"].pop(),
+        lambda one: one.update(phase=1),
+        lambda one: one.update(epoch=99),
+        lambda one: one.update(curves=[]),
+    ],
+)
+def test_a_checkpoint_that_does_not_fit_is_set_aside(identity, setting, monkeypatch, uninterrupted, edit):
+    monkeypatch.setattr(checkpoints, "CHECKPOINT_SECONDS", 0.0)
+    with pytest.raises(KeyboardInterrupt):
+        execute(identity, replace(setting, tell=interrupt_at(12)))
+    path = setting.store.folder(identity) / "checkpoint.pt"
+    content = torch.load(path, weights_only=True)
+    edit(content)
+    torch.save(content, path)
+    record = execute(identity, setting)
+    assert without_seconds(record) == without_seconds(uninterrupted[0])
+    assert len(setting.store.problems) == 1
+    assert "the training starts anew" in setting.store.problems[0]
+
+
 # What cannot be done leaves no record
 
 
@@ -434,88 +461,37 @@ def test_precision_is_part_of_a_run(foreign, setting):
     assert narrow.measurements["loss"] == pytest.approx(wide.measurements["loss"], rel=0.1)
 
 
-# Sizes
-
-
-def size_of(objective):
-    return identity_of(objective, kind="size", dataset="digits", data="", phases=(), budget=Budget.PAPER)
-
-
-def test_sizes_are_counted_with_the_terms_apart(setting):
-    record = execute(size_of("ce + drloc(hidden=16)"), setting)
-    model = build.untrained("vit/tiny", 10, 32)
-    measured = record.measurements
-    assert measured["params"] * 1e6 == pytest.approx(sum(weight.numel() for weight in model.parameters()))
-    # An MLP of two hidden layers of 16 on two embeddings, with biases; it sees 32 pairs.
-    products = 2 * model.network.num_features * 16 + 16 * 16 + 16 * 2
-    assert measured["term_params"] * 1e6 == pytest.approx(products + 16 + 16 + 2)
-    pairs = 32 * products
-    assert measured["training_macs"] == pytest.approx(3 * (measured["macs"] + pairs / 1e9))
-    assert measured["training_macs_ratio"] == pytest.approx(1 + pairs / 1e9 / measured["macs"])
-    assert measured["macs_fvcore"] > measured["macs"]
-    assert measured["macs_layers"] < measured["macs_fvcore"]
-    assert not record.invalid
-    assert not setting.steps
-
-
-def test_without_fvcore_its_column_says_so(setting, monkeypatch):
-    monkeypatch.setitem(sys.modules, "fvcore.nn", None)
-    run._count_model.cache_clear()
-    try:
-        record = execute(size_of("ce"), setting)
-    finally:
-        run._count_model.cache_clear()
-    assert "macs_fvcore" not in record.measurements
-    assert "fvcore" in record.invalid["macs_fvcore"]
-    assert record.measurements["macs"] > 0
-
-
 # Timings
-
-
-def timed(kind, objective="ce"):
-    return identity_of(objective, kind=kind, machine={"device": "some"}, dataset="digits", data="")
-
-
-class Watch:
-    """A stopwatch that calls and then says what it was told to."""
-
-    def __init__(self, *seconds):
-        self.seconds, self.calls = seconds, 0
-
-    def __call__(self, call, setup):
-        for _ in self.seconds:
-            setup()
-            call()
-            self.calls += 1
-        return self.seconds
-
-
-def test_inference_is_images_a_second(setting):
-    watch = Watch(0.5, 0.25, 0.5, 0.25)
-    record = execute(timed("inference"), replace(setting, stopwatch=watch))
-    assert watch.calls == 4
-    assert record.measurements == pytest.approx({"inference": BATCH / 0.375, "inference_noise": 100 * 0.25 / 0.375})
-    assert record.details["batch_size"] == BATCH
-
-
-def test_a_training_step_is_timed_against_plain_cross_entropy(setting, monkeypatch):
-    objectives = []
-    monkeypatch.setattr(
-        run.build,
-        "total_of",
-        lambda one, model, make=build.total_of: objectives.append(one.objective) or make(one, model),
-    )
-    watch = Watch(0.02, 0.02, 0.02)
-    record = execute(timed("training", "ce + drloc(hidden=16)"), replace(setting, stopwatch=watch))
-    assert [one.names for one in objectives] == [("ce", "drloc"), ("ce",)]
-    assert record.measurements["training"] == pytest.approx(BATCH / 0.02)
-    assert record.measurements["step_ms"] == pytest.approx(20)
-    assert record.measurements["training_noise"] == 0
-    assert math.isfinite(record.measurements["step_ratio"])
-    assert "peak_memory" not in record.measurements  # which torch counts on a GPU only
 
 
 def test_a_timing_without_a_stopwatch_says_where_there_is_one(setting):
     with pytest.raises(UserError, match="pytest"):
-        execute(timed("inference"), setting)
+        execute(identity_of(kind="inference", machine={"device": "some"}), setting)
+
+
+# The engine and the deadline
+
+
+def test_a_record_names_the_engine_that_took_the_steps_and_why_it_is_not_the_one_asked_for(identity, setting):
+    record = execute(identity, replace(setting, engine="graph"))
+    assert record.provenance["engine"] == "eager"
+    assert "no CUDA graphs" in record.details["fell_back"][0]
+    assert "no CUDA graphs" in setting.store.problems[0]
+
+
+def test_at_the_deadline_a_run_is_left_with_a_checkpoint_and_goes_on_to_the_same_bits(
+    identity, setting, monkeypatch, uninterrupted
+):
+    monkeypatch.setattr(run, "SAVE_SECONDS", 3600.0)
+    with pytest.raises(TimeUp, match=f"after epoch 1 of {EPOCHS}"):
+        execute(identity, replace(setting, deadline=time.monotonic() + 1800))
+    assert (setting.store.folder(identity) / "checkpoint.pt").exists()
+    assert setting.store.read(identity) is None
+    record = execute(identity, setting)
+    assert without_seconds(record) == without_seconds(uninterrupted[0])
+
+
+def test_a_deadline_in_the_middle_of_an_epoch_ends_it(identity, setting):
+    with pytest.raises(TimeUp, match="in the middle of an epoch"):
+        execute(identity, replace(setting, deadline=time.monotonic()))
+    assert not setting.steps

@@ -4,9 +4,8 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +13,14 @@ import torch
 from safetensors.torch import save_model
 from torch import nn
 
-from vitbench import build, leaves, machine
-from vitbench.augment import to_float
+from vitbench import build, cost, leaves, machine
 from vitbench.checkpoints import Checkpoints
 from vitbench.contracts import Images, Split
-from vitbench.engine import WARM_STEPS, Engine, of_device
+from vitbench.engine import Engine, of_device
 from vitbench.errors import NonFinite, TimeUp, Unfit, UserError, memory_named
 from vitbench.identity import Identity
-from vitbench.learner import DRAWS, Learner
-from vitbench.measure import accuracy, attack, size, speed
-from vitbench.objective import parse
+from vitbench.measure import accuracy, attack
+from vitbench.measure.speed import Stopwatch
 from vitbench.records import Record, Store, write_atomically
 from vitbench.train import Watch, generator, train
 
@@ -53,7 +50,7 @@ class Setting:
     engine: str = "eager"
     deadline: float = math.inf
     tell: Callable[[str, int, int, float], None] = lambda what, done, steps, loss: None
-    stopwatch: speed.Stopwatch | None = None
+    stopwatch: Stopwatch | None = None
 
 
 def execute(identity: Identity, setting: Setting, *, fresh: bool = False) -> Record:
@@ -68,7 +65,7 @@ def execute(identity: Identity, setting: Setting, *, fresh: bool = False) -> Rec
         OutOfMemory: naming what did not fit.
         TimeUp: at the deadline; what was trained so far is saved.
     """
-    kinds = {"run": _train, "size": _count, "inference": _time_inference, "training": _time_training}
+    kinds = {"run": _train, "size": _count, "inference": _time, "training": _time}
     with setting.store.lock(identity):
         record = setting.store.read(identity)
         if record is None or fresh:
@@ -176,99 +173,17 @@ def _evaluate(identity: Identity, model: nn.Module, data: Images) -> float:
 
 def _count(identity: Identity, setting: Setting) -> Record:
     started, clock = datetime.now(UTC), time.perf_counter()
-    macs = _count_model(identity.model, identity.classes, identity.image_size)
-    with torch.device("meta"):
-        model = build.model_of(identity)
-        terms = {name: build.term_of(identity, name, model) for name in identity.objective.names}
-    extra = [
-        size.count_term_macs(lambda: term, model=lambda: model, image_size=identity.image_size)  # noqa: B023 - at once
-        for term in terms.values()
-    ]
-    cost = size.training_cost(macs.matmul_conv, extra)
-    measurements = {
-        "params": size.count_params(model) / 1e6,
-        "term_params": sum(size.count_params(term) for term in terms.values()) / 1e6,
-        "macs": macs.matmul_conv / 1e9,
-        "macs_layers": macs.layers / 1e9,
-        "training_macs": cost.macs / 1e9,
-        "training_macs_ratio": cost.ratio,
-    }
-    if macs.fvcore is not None:
-        measurements["macs_fvcore"] = macs.fvcore / 1e9
-    invalid = {"macs_fvcore": macs.reason} if macs.fvcore is None else {}
-    return _record(identity, setting, started, clock, Engine(), measurements=measurements, invalid=invalid)
+    return _record(identity, setting, started, clock, Engine(), **cost.count(identity))
 
 
-@cache
-def _count_model(model: str, classes: int, image_size: int) -> size.Macs:
-    """MACs of a network; the same for every objective, so counted once a session."""
-    return size.count_macs(lambda: build.untrained(model, classes, image_size), image_size=image_size)
-
-
-def _time_inference(identity: Identity, setting: Setting) -> Record:
+def _time(identity: Identity, setting: Setting) -> Record:
     started, clock = datetime.now(UTC), time.perf_counter()
-    learner = _learner(identity, setting)
-    images = to_float(learner.data.images)
-    call = speed.inference(learner.network, images, precision=identity.precision)
-    timing = speed.time_call(call, learner.device, _stopwatch(setting))
-    measurements = {"inference": len(images) / timing.seconds, "inference_noise": timing.noise_floor}
-    details = {"batch_size": len(images)}
-    return _record(identity, setting, started, clock, Engine(), measurements=measurements, details=details)
-
-
-def _time_training(identity: Identity, setting: Setting) -> Record:
-    started, clock = datetime.now(UTC), time.perf_counter()
-    learner = _learner(identity, setting)
-    engine = of_device(setting.engine, setting.device)
-    call = _one_step(learner, engine)
-    memory = speed.peak_memory(call, learner.device)  # before the plain learner is there too
-    reference = _one_step(_learner(identity, setting, plain=True), of_device(setting.engine, setting.device))
-    timing = speed.time_against(call, reference, learner.device, _stopwatch(setting))
-    batch = learner.phase.batch_size
-    measurements = {
-        "training": batch / timing.seconds,
-        "step_ms": 1e3 * timing.seconds,
-        "training_noise": timing.noise_floor,
-    }
-    if timing.ratio is not None:
-        measurements["step_ratio"] = timing.ratio
-    if memory is not None:
-        measurements["peak_memory"] = memory
-    return _record(identity, setting, started, clock, engine, measurements=measurements, details={"batch_size": batch})
-
-
-def _stopwatch(setting: Setting) -> speed.Stopwatch:
     if setting.stopwatch is None:
         raise UserError("nothing to time with: run this case under pytest, where pytest-benchmark is the stopwatch")
-    return setting.stopwatch
-
-
-def _learner(identity: Identity, setting: Setting, *, plain: bool = False) -> Learner:
-    """A learner on one batch of noise: speed does not depend on what the images show, but zeros would be faster."""
-    phase = identity.phases[0]
-    draw = generator(identity.seed, "noise")
-    pixels = (phase.batch_size, 3, identity.image_size, identity.image_size)
-    images = torch.randint(0, 256, pixels, dtype=torch.uint8, generator=draw)
-    labels = torch.randint(0, identity.classes, (phase.batch_size,), generator=draw)
-    model = build.model_of(identity)
-    total = build.total_of(replace(identity, objective=parse("ce")) if plain else identity, model)
-    data = Images(images=images, labels=labels).to(torch.device(setting.device))
-    model, total = model.to(setting.device), total.to(setting.device)
-    return Learner(model, total, data, phase, precision=identity.precision, micro_batch=identity.micro_batch)
-
-
-def _one_step(learner: Learner, engine: Engine) -> Callable[[], object]:
-    """The same step again and again, warmed up beyond a capture."""
-    learner.begin(0, order=torch.arange(len(learner.data)), seeds=dict.fromkeys(DRAWS, 0))
-    step = engine.stepper(learner)
-
-    def call() -> None:
-        learner.plan.at.zero_()
-        step()
-
-    for _ in range(0 if engine.name == "eager" else WARM_STEPS + 1):
-        call()
-    return call
+    engine = of_device(setting.engine if identity.kind == "training" else "eager", setting.device)
+    kinds = {"inference": cost.time_inference, "training": cost.time_training}
+    content = kinds[identity.kind](identity, torch.device(setting.device), engine, setting.stopwatch)
+    return _record(identity, setting, started, clock, engine, **content)
 
 
 def _record(

@@ -87,6 +87,7 @@ def peak_memory(call: Callable[[], object], device: torch.device) -> float | Non
     """Most memory (MiB) that the device held during a call; None on a CPU, where torch does not count it."""
     if device.type != "cuda":
         return None
+    call()  # an optimizer makes its state in the first step
     torch.cuda.synchronize(device)
     torch.cuda.reset_peak_memory_stats(device)
     call()

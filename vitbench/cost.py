@@ -1,0 +1,110 @@
+"""What a case costs before it is trained: parameters and MACs counted, steps timed. Returns the content of records."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import torch
+
+from vitbench import build
+from vitbench.augment import to_float
+from vitbench.contracts import Images
+from vitbench.engine import WARM_STEPS, Engine
+from vitbench.identity import Identity
+from vitbench.learner import DRAWS, Learner
+from vitbench.measure import size, speed
+from vitbench.objective import parse
+from vitbench.train import generator
+
+
+def count(identity: Identity) -> dict[str, Any]:
+    """Parameters and MACs of a network and its terms; nothing is computed but shapes."""
+    macs = _count_model(identity.model, identity.classes, identity.image_size)
+    with torch.device("meta"):
+        model = build.model_of(identity)
+        terms = {name: build.term_of(identity, name, model) for name in identity.objective.names}
+    extra = [
+        size.count_term_macs(lambda: term, model=lambda: model, image_size=identity.image_size)  # noqa: B023 - at once
+        for term in terms.values()
+    ]
+    training = size.training_cost(macs.matmul_conv, extra)
+    measurements = {
+        "params": size.count_params(model) / 1e6,
+        "term_params": sum(size.count_params(term) for term in terms.values()) / 1e6,
+        "macs": macs.matmul_conv / 1e9,
+        "macs_layers": macs.layers / 1e9,
+        "training_macs": training.macs / 1e9,
+        "training_macs_ratio": training.ratio,
+    }
+    if macs.fvcore is not None:
+        measurements["macs_fvcore"] = macs.fvcore / 1e9
+    return {"measurements": measurements, "invalid": {"macs_fvcore": macs.reason} if macs.fvcore is None else {}}
+
+
+@cache
+def _count_model(model: str, classes: int, image_size: int) -> size.Macs:
+    """MACs of a network; the same for every objective, so counted once a session."""
+    return size.count_macs(lambda: build.untrained(model, classes, image_size), image_size=image_size)
+
+
+def time_inference(
+    identity: Identity, device: torch.device, engine: Engine, stopwatch: speed.Stopwatch
+) -> dict[str, Any]:
+    """Images a second of a forward pass; no engine takes part in it."""
+    one = learner(identity, device)
+    images = to_float(one.data.images)
+    call = speed.inference(one.network, images, precision=identity.precision)
+    timing = speed.time_call(call, device, stopwatch)
+    measurements = {"inference": len(images) / timing.seconds, "inference_noise": timing.noise_floor}
+    return {"measurements": measurements, "details": {"batch_size": len(images)}}
+
+
+def time_training(
+    identity: Identity, device: torch.device, engine: Engine, stopwatch: speed.Stopwatch
+) -> dict[str, Any]:
+    """Images a second of a training step, and its time over that of plain cross-entropy."""
+    one = learner(identity, device)
+    # Eager, for of a captured step torch counts nothing, and before the plain learner is there too.
+    memory = speed.peak_memory(again(one, Engine()), device)
+    call = again(one, engine)
+    plain = replace(identity, objective=parse("ce"))
+    timing = speed.time_against(call, again(learner(plain, device), replace(engine, said=[])), device, stopwatch)
+    batch = identity.phases[0].batch_size
+    measurements = {
+        "training": batch / timing.seconds,
+        "step_ms": 1e3 * timing.seconds,
+        "training_noise": timing.noise_floor,
+    }
+    if timing.ratio is not None:
+        measurements["step_ratio"] = timing.ratio
+    if memory is not None:
+        measurements["peak_memory"] = memory
+    return {"measurements": measurements, "details": {"batch_size": batch}}
+
+
+def learner(identity: Identity, device: torch.device) -> Learner:
+    """A learner on one batch of noise: speed does not depend on what the images show, but zeros would be faster."""
+    phase = identity.phases[0]
+    draw = generator(identity.seed, "noise")
+    pixels = (phase.batch_size, 3, identity.image_size, identity.image_size)
+    images = torch.randint(0, 256, pixels, dtype=torch.uint8, generator=draw)
+    labels = torch.randint(0, identity.classes, (phase.batch_size,), generator=draw)
+    model = build.model_of(identity)
+    total = build.total_of(identity, model).to(device)
+    data = Images(images=images, labels=labels).to(device)
+    return Learner(model.to(device), total, data, phase, precision=identity.precision, micro_batch=identity.micro_batch)
+
+
+def again(one: Learner, engine: Engine) -> Callable[[], None]:
+    """The same step of a learner at every call, by an engine that is warm."""
+    one.begin(0, order=torch.arange(len(one.data)), seeds=dict.fromkeys(DRAWS, 0))
+    step = engine.stepper(one)
+
+    def call() -> None:
+        one.plan.at.zero_()
+        step()
+
+    for _ in range(0 if engine.name == "eager" else WARM_STEPS + 1):
+        call()
+    return call
