@@ -7,6 +7,7 @@ so a read-only folder serves as well. Torch is not imported here.
 import gzip
 import hashlib
 import http.client
+import os
 import shutil
 import tarfile
 import urllib.error
@@ -62,18 +63,29 @@ def ensure(archive: Archive, root: Path | None, *, fetch: Fetch | None = None) -
 
     Raises:
         DataAbsent: the data is not there, or cannot be fetched or unpacked.
-        DataBroken: a file, the archive or a member of it is not what was published.
+        DataBroken: a file, the archive or a member of it is not what was published, or no folder stands where one must.
     """
     if root is None:
         raise DataAbsent(f"{archive.dataset}: no data folder is named; {archive.way_out}")
     root = root.expanduser()
     folder = root / archive.folder
-    if not folder.is_dir():
+    if not (_is_folder(archive, root) and _is_folder(archive, folder)):
         if fetch is None and not (root / archive.filename).is_file():
             raise DataAbsent(f"{archive.dataset}: {folder} does not exist; {archive.way_out}")
         _provide(archive, root, fetch=fetch)
     check_files(archive, folder)
     return folder
+
+
+def _is_folder(archive: Archive, path: Path) -> bool:
+    """Whether a folder is there; DataBroken where something else is, or where nobody may look."""
+    try:
+        if path.is_dir() or not os.path.lexists(path):
+            return path.is_dir()
+        reason = "is a link that leads to no folder" if path.is_symlink() else "is a file, not a folder"
+    except OSError as error:
+        reason = f"cannot be read ({error.strerror})"
+    raise DataBroken(f"{archive.dataset}: {path} {reason}; move it away or mend it; {archive.way_out}")
 
 
 def check_files(archive: Archive, folder: Path) -> None:
