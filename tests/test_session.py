@@ -397,3 +397,12 @@ def test_the_forecast_says_nothing_of_time_where_a_run_is_unknown(runs, tmp_path
 
 def test_an_outcome_without_a_value_has_no_mean():
     assert Outcome(case=case(), records=()).mean("accuracy") is None
+
+
+@pytest.mark.parametrize("name", ["timm", "timm/"])
+def test_timm_alone_is_no_model(tmp_path, name):
+    chosen = Session(Options(selection=Selection(models=(name,)), runs=tmp_path))
+    with pytest.raises(
+        errors.UserError, match=rf"^--model: {name} names no model of timm; name one, such as timm/resnet18$"
+    ):
+        chosen.check()
