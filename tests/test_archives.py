@@ -140,12 +140,27 @@ def test_what_stands_in_place_of_a_folder_is_said(toy, tmp_path, name, fetch, ma
 
 
 def test_a_folder_that_nobody_may_look_into_is_said(toy, tmp_path, monkeypatch):
-    def refuse(path):
+    def refuse(path, **options):
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr(Path, "is_dir", refuse)
+    monkeypatch.setattr(Path, "stat", refuse)
     with pytest.raises(DataBroken, match=rf"toy: {tmp_path} cannot be read \(Permission denied\); "):
         archives.ensure(toy, tmp_path)
+
+
+def test_a_folder_that_another_process_makes_meanwhile_is_no_file(toy, tmp_path, monkeypatch):
+    look = Path.stat
+
+    def late(path, **options):
+        try:
+            return look(path, **options)
+        finally:
+            if path == tmp_path / "toy":
+                monkeypatch.setattr(Path, "stat", look)
+                unpacked(tmp_path)
+
+    monkeypatch.setattr(Path, "stat", late)
+    assert archives.ensure(toy, tmp_path, fetch=lambda *given: pytest.fail("fetched")) == tmp_path / "toy"
 
 
 def test_a_missing_file_is_named(toy, tmp_path):

@@ -9,6 +9,7 @@ import hashlib
 import http.client
 import os
 import shutil
+import stat
 import tarfile
 import urllib.error
 import zlib
@@ -80,11 +81,16 @@ def ensure(archive: Archive, root: Path | None, *, fetch: Fetch | None = None) -
 def _is_folder(archive: Archive, path: Path) -> bool:
     """Whether a folder is there; DataBroken where something else is, or where nobody may look."""
     try:
-        if path.is_dir() or not os.path.lexists(path):
-            return path.is_dir()
-        reason = "is a link that leads to no folder" if path.is_symlink() else "is a file, not a folder"
+        if stat.S_ISDIR(path.stat().st_mode):  # asked once, since another process may be unpacking it
+            return True
+        reason = "is a file, not a folder"
     except OSError as error:
-        reason = f"cannot be read ({error.strerror})"
+        if os.path.islink(path):  # noqa: PTH114 - the method raises where nobody may look
+            reason = "is a link that leads to no folder"
+        elif isinstance(error, FileNotFoundError | NotADirectoryError):
+            return False
+        else:
+            reason = f"cannot be read ({error.strerror})"
     raise DataBroken(f"{archive.dataset}: {path} {reason}; move it away or mend it; {archive.way_out}")
 
 
