@@ -119,6 +119,50 @@ def test_an_absent_folder_is_named_and_not_created(toy, tmp_path):
     assert not (tmp_path / "nowhere").exists()
 
 
+@pytest.mark.parametrize("name", ["", "toy"], ids=["data folder", "folder"])
+@pytest.mark.parametrize("fetch", [None, lambda *given: pytest.fail("fetched")])
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (lambda path: path.touch(), "is a file, not a folder"),
+        (lambda path: path.symlink_to(path), "is a link that leads to no folder"),
+        (lambda path: path.symlink_to("nowhere"), "is a link that leads to no folder"),
+    ],
+    ids=["file", "circle", "dangling"],
+)
+def test_what_stands_in_place_of_a_folder_is_said(toy, tmp_path, name, fetch, make, reason):
+    path = tmp_path / "data" / name if name else tmp_path / "data"
+    path.parent.mkdir(exist_ok=True)
+    make(path)
+    with pytest.raises(DataBroken) as error:
+        archives.ensure(toy, tmp_path / "data", fetch=fetch)
+    assert f"toy: {path} {reason}; " in message(error)
+
+
+def test_a_folder_that_nobody_may_look_into_is_said(toy, tmp_path, monkeypatch):
+    def refuse(path, **options):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "stat", refuse)
+    with pytest.raises(DataBroken, match=rf"toy: {tmp_path} cannot be read \(Permission denied\); "):
+        archives.ensure(toy, tmp_path)
+
+
+def test_a_folder_that_another_process_makes_meanwhile_is_no_file(toy, tmp_path, monkeypatch):
+    look = Path.stat
+
+    def late(path, **options):
+        try:
+            return look(path, **options)
+        finally:
+            if path == tmp_path / "toy":
+                monkeypatch.setattr(Path, "stat", look)
+                unpacked(tmp_path)
+
+    monkeypatch.setattr(Path, "stat", late)
+    assert archives.ensure(toy, tmp_path, fetch=lambda *given: pytest.fail("fetched")) == tmp_path / "toy"
+
+
 def test_a_missing_file_is_named(toy, tmp_path):
     (unpacked(tmp_path) / "toy" / "two").unlink()
     with pytest.raises(DataBroken) as error:

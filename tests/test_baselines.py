@@ -181,6 +181,13 @@ def test_a_file_that_cannot_be_read_is_named_and_the_others_are_used(tmp_path, d
     assert [problem.startswith(f"{path}{message}") for problem in problems] == ([True] if message else [])
 
 
+def test_a_byte_order_mark_is_no_column(tmp_path):
+    (path,) = save(tmp_path, MANY)
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    found, problems = load_all(tmp_path)
+    assert (sorted(found, key=str), problems) == (sorted(MANY, key=str), [])
+
+
 def test_a_folder_that_is_called_like_a_file_is_named(tmp_path):
     (tmp_path / "h200" / "mine.csv").mkdir(parents=True)
     found, (problem,) = load_all(tmp_path)

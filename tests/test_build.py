@@ -8,7 +8,7 @@ import torch
 
 from vitbench import build
 from vitbench.case import Budget
-from vitbench.errors import UserError
+from vitbench.errors import DataAbsent, UserError
 from vitbench.identity import Identity
 from vitbench.objective import parse
 from vitbench.train import derived
@@ -110,3 +110,185 @@ def test_the_network_of_a_run_is_built_on_the_meta_device_too():
 def test_a_variant_that_a_model_does_not_have_is_refused_with_the_nearest():
     with pytest.raises(UserError, match=r"'tinny'.*tiny"):
         build.model_of(identity(model="vit/tinny"))
+
+
+NETS = """
+from torch import nn
+from vitbench.contracts import Output
+
+class Net(nn.Module):
+    def __init__(self, classes, give=None):
+        super().__init__()
+        self.conv, self.head, self.give = nn.Conv2d(3, 8, 8, 8), nn.Linear(8, classes), give
+
+    def forward(self, images):
+        grid = self.conv(images)
+        embedding = grid.mean(dim=(2, 3))
+        right = {"logits": self.head(embedding), "embedding": embedding, "grids": (grid,)}
+        return self.give(right) if self.give else Output(**right)
+
+def right(*, classes, image_size): return Net(classes)
+def none(*, classes, image_size): return None
+def no_options(): return Net(10)
+def fails(*, classes, image_size): raise ValueError("no\\nway")
+def five(*, classes, image_size): return Net(5)
+def bare(*, classes, image_size): return Net(classes, lambda right: right["logits"])
+def nothing(*, classes, image_size): return Net(classes, lambda right: None)
+def no_grids(*, classes, image_size): return Net(classes, lambda right: Output(**right | {"grids": ()}))
+def one_grid(*, classes, image_size): return Net(classes, lambda right: Output(**right | {"grids": right["grids"][0]}))
+def tokens(*, classes, image_size):
+    return Net(classes, lambda right: Output(**right | {"grids": (right["grids"][0].flatten(2),)}))
+def wide(*, classes, image_size): return Net(classes, lambda right: Output(**right | {"embedding": right["grids"][0]}))
+def list_of_logits(*, classes, image_size): return Net(classes, lambda right: Output(**right | {"logits": [1, 2]}))
+def one_image(*, classes, image_size):
+    return Net(classes, lambda right: Output(**right | {"logits": right["logits"][:1]}))
+def crashes(*, classes, image_size): return Net(classes, lambda right: right["nowhere"])
+"""
+TERMS = """
+from torch import nn
+
+def none(shape): return None
+def no_arguments(): return nn.Identity()
+def needs(shape, *, margin): return nn.Identity()
+def a_function(shape): return lambda step: 0.0
+def fails(shape, *, margin=1): return nn.Linear(margin, 10 // (margin - 1))
+"""
+DATA = """
+import torch
+from vitbench.contracts import Images, Split
+
+def split(n=4, m=None, size=32, dtype=torch.uint8, top=2, labels=torch.int64, names=("a", "b", "c"), channels=3):
+    images = torch.zeros(n, channels, size, size, dtype=dtype)
+    half = Images(images=images, labels=torch.full((n if m is None else m,), top, dtype=labels))
+    return Split(train=half, test=half, classes=names)
+
+def right(root, *, image_size, download): return split()
+def none(root, *, image_size, download): return None
+def no_arguments(): return split()
+def floats(root, *, image_size, download): return split(dtype=torch.float32)
+def grey(root, *, image_size, download): return split(channels=1)
+def large(root, *, image_size, download): return split(size=64)
+def int_labels(root, *, image_size, download): return split(labels=torch.int32)
+def many(root, *, image_size, download): return split(top=3)
+def negative(root, *, image_size, download): return split(top=-1)
+def empty(root, *, image_size, download): return split(n=0)
+def uneven(root, *, image_size, download): return split(m=5)
+def nameless(root, *, image_size, download): return split(names=())
+def unnamed(root, *, image_size, download): return split(names=None)
+def arrays(root, *, image_size, download):
+    half = Images(images=split().train.images.numpy(), labels=split().train.labels)
+    return Split(train=half, test=half, classes=("a", "b", "c"))
+def halves(root, *, image_size, download): return Split(train=None, test=None, classes=("a", "b", "c"))
+"""
+
+
+@pytest.fixture(scope="module")
+def foreign(tmp_path_factory):
+    """Somebody's nets, terms and data sets on Python's path."""
+    folder = tmp_path_factory.mktemp("foreign")
+    for name, text in (("theirnets", NETS), ("theirterms", TERMS), ("theirdata", DATA)):
+        (folder / f"{name}.py").write_text(text, encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(folder)
+        yield folder
+
+
+def refused(call, *arguments):
+    """The one line that a call is refused with."""
+    with pytest.raises(UserError) as error:
+        call(*arguments)
+    assert str(error.value).isprintable()
+    return str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("none", "returns NoneType; a model is `build(*, classes, image_size)` and returns a torch.nn.Module (docs/"),
+        (
+            "no_options",
+            "fails when built: TypeError: no_options() got an unexpected keyword argument 'classes'; a model is",
+        ),
+        ("fails", "fails when built: line 19, ValueError: no way; a model is"),
+        ("right/big", "TypeError: right() got an unexpected keyword argument 'variant'"),
+        ("five", "returns 5 logits for 7 classes: build it with the `classes` that it is given"),
+        ("bare", "returns Tensor; expected vitbench.contracts.Output"),
+        ("nothing", "returns NoneType; expected vitbench.contracts.Output"),
+        ("no_grids", "returns no grids; expected a tuple of feature maps (B, D, h, w), the coarsest last"),
+        ("one_grid", "returns no grids; expected a tuple of feature maps (B, D, h, w), the coarsest last"),
+        ("tokens", "returns (2, 8, 16) as grids of 2 images; expected (B, D, h, w)"),
+        ("wide", "returns (2, 8, 4, 4) as embedding of 2 images; expected (B, D)"),
+        ("list_of_logits", "returns list as logits of 2 images; expected (B, K)"),
+        ("one_image", "returns (1, 7) as logits of 2 images; expected (B, K)"),
+        ("crashes", "fails on images (2, 3, 32, 32) on torch's meta device: line 31, KeyError: 'nowhere'; a model is"),
+    ],
+)
+def test_a_model_that_breaks_its_contract_is_one_line(foreign, name, message):
+    reference = f"theirnets.{name}"
+    line = refused(build.model_of, identity(model=reference))
+    assert line.startswith(f"{foreign / 'theirnets.py'}: the model '{reference.partition('/')[0]}' ")
+    assert message in line
+
+
+def test_a_model_that_keeps_its_contract_is_built(foreign):
+    assert build.model_of(identity(model="theirnets.right")).head.out_features == 7
+
+
+@pytest.mark.parametrize(
+    ("term", "message"),
+    [
+        (
+            "none",
+            "returns NoneType; a term is `build(shape, *, …)` and returns a torch.nn.Module (docs/adding-a-term.md)",
+        ),
+        (
+            "no_arguments",
+            "fails when built: TypeError: no_arguments() takes 0 positional arguments but 1 was given; a term",
+        ),
+        ("needs", "fails when built: TypeError: needs() missing 1 required keyword-only argument: 'margin'; a term is"),
+        ("a_function", "returns function; a term is"),
+        ("fails", "fails when built: line 8, ZeroDivisionError: "),
+    ],
+)
+def test_a_term_that_breaks_its_contract_is_one_line(foreign, term, message):
+    one = identity(f"ce + 0.1*theirterms.{term}")
+    line = refused(build.total_of, one, build.model_of(one))
+    assert line.startswith(f"{foreign / 'theirterms.py'}: the term 'theirterms.{term}' ")
+    assert message in line
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        (
+            "none",
+            "returns NoneType; a data set is `build(root, *, image_size, download)` and returns",
+        ),
+        ("no_arguments", "fails when built: TypeError: no_arguments() "),
+        ("floats", "train.images is torch.float32 (4, 3, 32, 32); expected torch.uint8 (N, 3, 32, 32), N from 1 up"),
+        ("grey", "train.images is torch.uint8 (4, 1, 32, 32); expected torch.uint8 (N, 3, 32, 32)"),
+        ("large", "train.images is torch.uint8 (4, 3, 64, 64); expected torch.uint8 (N, 3, 32, 32)"),
+        ("int_labels", "train.labels is torch.int32 (4,); expected torch.int64 (N), N from 1 up"),
+        ("many", "train.labels go from 3 to 3; CLASSES says 3, so they must lie in 0 to 2"),
+        ("negative", "train.labels go from -1 to -1; CLASSES says 3, so they must lie in 0 to 2"),
+        ("empty", "train.images is torch.uint8 (0, 3, 32, 32); expected torch.uint8 (N, 3, 32, 32), N from 1 up"),
+        ("uneven", "train has 4 images and 5 labels"),
+        ("nameless", "names 0 classes; CLASSES says 3"),
+        ("unnamed", "names 0 classes; CLASSES says 3"),
+        ("arrays", "train.images is ndarray; expected torch.uint8 (N, 3, 32, 32)"),
+        ("halves", "has a `train` that is NoneType; expected vitbench.contracts.Images"),
+    ],
+)
+def test_a_data_set_that_breaks_its_contract_is_one_line(foreign, name, message):
+    line = refused(build.data_of, identity(dataset=f"theirdata.{name}", classes=3), None)
+    assert line.startswith(f"{foreign / 'theirdata.py'}: the data set 'theirdata.{name}'")
+    assert message in line
+
+
+def test_a_data_set_that_keeps_its_contract_is_read(foreign):
+    assert len(build.data_of(identity(dataset="theirdata.right", classes=3), None).train) == 4
+
+
+def test_a_folder_of_data_and_leave_to_fetch_it_are_handed_on(tmp_path):
+    with pytest.raises(DataAbsent, match=f"{tmp_path}.*does not exist"):
+        build.data_of(identity(dataset="cifar10", classes=10), tmp_path)

@@ -58,6 +58,7 @@ def run_of(one=CASE, **changes):
         case("ce + 0.10*me"),
         case("ce + 0.1*me(ratio=0.75)"),
         case("ce + 0.1*me(depth=4, ratio=0.75)"),
+        case("ce + 0.1*me(heads=4)"),
         case(defaults={"me": {"depth": 4, "ratio": 0.75}}),
         case("ce + 0.1*me(ratio=0.75)", defaults={"me": {"depth": 4}}),
     ],
@@ -144,6 +145,16 @@ def test_a_run_stands_on_the_versions_of_all_that_it_uses():
     assert "augment" in DIFFERENT["augmentation"].versions
 
 
+@pytest.mark.parametrize(("model", "versioned"), [("timm/resnet18", True), ("vit/tiny", False), ("t2t/tiny", False)])
+def test_a_network_of_timms_stands_on_the_version_of_timm_and_ours_do_not(model, versioned, monkeypatch):
+    one = case(model=Model(name="m", full=model, tiny=model, printed="M"))
+    before = run_of(one), of_size(one)
+    monkeypatch.setattr(identity, "installed", lambda package: f"another {package}")
+    assert run_of(one).versions.get("timm") == ("another timm" if versioned else None)
+    assert (run_of(one) != before[0]) is versioned
+    assert (of_size(one).versions.get("timm") != before[1].versions.get("timm")) is versioned
+
+
 def test_every_version_is_read_from_its_file():
     for name, version in run_of().versions.items():
         text = (ROOT / "vitbench" / f"{name}.py").read_text()
@@ -155,7 +166,8 @@ def test_the_quick_budget_has_tiny_models_tiny_terms_and_its_own_phases():
     assert quick.model == "vit/tiny"
     tiny = leaves.find("terms", "me").constants["TINY"]
     assert tiny
-    assert quick.objective == parse("ce + 0.1*me").with_arguments({"me": DEFAULTS["me"] | tiny})
+    own = leaves.find("terms", "me").defaults
+    assert quick.objective == parse("ce + 0.1*me").with_arguments({"me": own | DEFAULTS["me"] | tiny})
     assert quick.phases == (TINY,)
 
 
@@ -163,6 +175,19 @@ def test_what_the_notation_sets_stays_in_the_quick_budget():
     quick = run_of(case("ce + 0.1*me(depth=2, ratio=0.5)"), budget=Budget.QUICK)
     arguments = quick.objective.summands[1].term.arguments
     assert (arguments["depth"], arguments["ratio"]) == (2, 0.5)
+
+
+@pytest.mark.parametrize("budget", Budget)
+def test_writing_out_a_terms_own_default_changes_nothing(budget):
+    plain = case("ce + 0.1*drloc", defaults={})
+    assert run_of(case("ce + 0.1*drloc(sharing='batch')", defaults={}), budget=budget) == run_of(plain, budget=budget)
+    assert run_of(plain, budget=budget).objective.summands[1].term.arguments.keys() == {"hidden", "pairs", "sharing"}
+
+
+def test_the_papers_default_stands_before_the_terms_own():
+    assert run_of(case("ce + 0.1*drloc", defaults={"drloc": {"pairs": 7}})).objective == parse(
+        "ce + 0.1*drloc(hidden=512, pairs=7, sharing='batch')"
+    )
 
 
 def test_the_short_budget_is_the_papers_network_for_a_tenth_of_the_epochs():
@@ -223,7 +248,9 @@ def test_whatever_the_names_are_the_folder_can_be_made(absurd, tmp_path):
 
 
 def test_the_folder_says_what_the_run_is():
-    assert run_of().name.startswith("run_vit-floros2024_ce+0.1me_depth4_ratio0.75_cifar10_paper_s0_")
+    assert run_of(case("ce + 0.1*drloc")).name.startswith(
+        "run_vit-floros2024_ce+0.1drloc_hidden512_pairs32_sharingbatch_cifar10_paper_s0_"
+    )
 
 
 def test_cut_names_stay_unique():
@@ -234,7 +261,7 @@ def test_cut_names_stay_unique():
 def test_the_content_is_plain_data_that_the_key_is_the_digest_of():
     content = run_of().content()
     assert digest(content) == run_of().key
-    assert content["objective"] == "ce + 0.1*me(depth=4, ratio=0.75)"
+    assert content["objective"] == "ce + 0.1*me(depth=4, detach=False, heads=4, mlp_ratio=4, ratio=0.75)"
     assert content["phases"][0]["optimizer"] == {"name": "adam", "lr": 1e-4, "weight_decay": 0.0}
 
 
@@ -260,6 +287,15 @@ for budget in Budget:
     for case in Selection(budget=budget).cases(found):
         print(of_run(case, budget=budget).key, of_size(case).key)
 """
+
+
+def test_somebodys_data_set_of_another_form_is_one_line(tmp_path, monkeypatch):
+    (tmp_path / "data_of_another_form.py").write_text(
+        "DIGEST = 'x'\nIMAGE_SIZE = 32\nCLASSES = '10'\ndef mine(root): ...\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(UserError, match="sets CLASSES to '10'; it must be a whole number from 1 up"):
+        run_of(case(dataset="data_of_another_form.mine"))
 
 
 def test_keys_are_the_same_in_every_process():

@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib
+import inspect
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from vitbench import leaves
-from vitbench.errors import UserError
+from vitbench.errors import DataAbsent, UserError
 from vitbench.objective import parse
 
 ROOT = Path(__file__).parent.parent
@@ -196,6 +197,122 @@ def test_a_constant_that_is_needed_and_not_there_is_one_line(package):
 
 
 @pytest.mark.parametrize(
+    ("kind", "line", "expected"),
+    [
+        ("datasets", "CLASSES = '10'", "a whole number from 1 up"),
+        ("datasets", "CLASSES = True", "a whole number from 1 up"),
+        ("datasets", "CLASSES = 0", "a whole number from 1 up"),
+        ("datasets", "IMAGE_SIZE = 32.0", "a whole number from 1 up"),
+        ("datasets", "DIGEST = 7", "a string that is not empty"),
+        ("datasets", "DIGEST = ''", "a string that is not empty"),
+        ("terms", "TINY = 8", "a dict of arguments"),
+        ("terms", "TINY = {'pairs': None}", "a dict of arguments"),
+        ("terms", "TINY = {1: 2}", "a dict of arguments"),
+        ("models", "VARIANTS = 'tiny'", "a dict or a list of strings"),
+        ("models", "VARIANTS = 3", "a dict or a list of strings"),
+        ("models", "VARIANTS = [1, 2]", "a dict or a list of strings"),
+    ],
+)
+def test_a_constant_of_another_form_names_its_file(package, kind, line, expected):
+    leaf = leaf_of(package, f"{line}\n{BUILD}", kind=kind)
+    name, _, value = line.partition(" = ")
+    with pytest.raises(UserError) as refused:
+        leaf.constant(name, None)
+    assert str(refused.value).startswith(f"{leaf.path}: the {leaves.SINGULAR[kind]} '{leaf.name}' sets {name} to ")
+    assert f"it must be {expected}" in str(refused.value)
+    assert value in str(refused.value)
+
+
+def test_a_constant_that_can_be_left_out_has_a_default(package):
+    assert leaf_of(package, BUILD).constant("TINY", {}) == {}
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("VARIANTS = 3", "sets VARIANTS to 3; it must be a dict or a list of strings"),
+        ("VARIANTS = None", "sets VARIANTS to None; it must be a dict or a list of strings"),
+        ("VARIANTS = [['tiny']]", r"sets VARIANTS to \[\['tiny'\]\]; it must be a dict or a list of strings"),
+        ("VARIANTS = ['tiny']", "unknown variant of .* 'small'; known: tiny"),
+        ("", "takes no `variant`, got 'small'; leave /small out"),
+    ],
+)
+def test_the_variants_of_somebodys_model_are_checked(package, line, message):
+    name = package("nets.py", f"{line}\ndef build(*, classes, image_size): ...\n")
+    with pytest.raises(UserError, match=message):
+        leaves.check_model(f"{name}.nets/small", where="--model")
+
+
+@pytest.mark.parametrize(
+    ("tiny", "message"),
+    [
+        ("{'pears': 8}", r"losses.py: TINY: unknown argument of .*losses 'pears'; did you mean pairs\?"),
+        ("8", "losses.py: the term .* sets TINY to 8; it must be a dict of arguments"),
+    ],
+)
+def test_the_tiny_form_of_a_term_has_arguments_that_it_takes(package, tiny, message):
+    leaf = leaf_of(package, f"TINY = {tiny}\ndef build(shape, *, pairs=32): ...\n")
+    with pytest.raises(UserError, match=message):
+        leaves.check_objective(parse(f"ce + {leaf.name}"), where="--objective")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (RAISES, "fails when imported: line 1, RuntimeError: imported; a term is `build(shape, "),
+        ("import module_that_is_not_installed\n", "line 1, ModuleNotFoundError: No module named"),
+        ("import sys\nsys.exit('no\\ngpu')\n", "line 2, SystemExit: no gpu; "),
+    ],
+)
+def test_a_module_that_cannot_be_imported_is_one_line(package, text, message):
+    leaf = leaf_of(package, f"{text}{BUILD}")
+    with pytest.raises(UserError) as refused:
+        leaf.load()
+    assert str(refused.value).startswith(f"{leaf.path}: the term '{leaf.name}' fails when imported: ")
+    assert message in str(refused.value)
+    assert str(refused.value).isprintable()
+
+
+def test_what_somebodys_code_says_itself_stays_as_it_says_it(package):
+    leaf = leaf_of(package, BUILD)
+    with pytest.raises(DataAbsent, match=r"^nothing here$"), leaf.answering("when built"):
+        raise DataAbsent("nothing here")
+
+
+@pytest.mark.parametrize("text", ["(" * 5000 + ")" * 5000, "X = " + "-" * 50_000 + "1"])
+def test_code_that_is_nested_too_deep_is_one_line(package, text):
+    with pytest.raises(UserError, match=r"losses.py.*: cannot be read as Python: "):
+        leaf_of(package, f"{text}\n{BUILD}")
+
+
+@pytest.mark.parametrize(
+    ("text", "reference"),
+    [
+        (
+            "def build(shape, a, margin=-1.5, *, b, pairs=32, kind='x', on=True, no=None, far=LATER, root=1): ...",
+            "losses",
+        ),
+        ("class Mine:\n  def __init__(self, shape=0, margin=-1.5, pairs=32, kind='x', on=True): ...", "losses.Mine"),
+        ("def build(shape, /, margin=-1.5, pairs=32, kind='x', on=True, **more): ...", "losses"),
+    ],
+)
+def test_the_defaults_are_those_that_the_notation_can_write(package, text, reference):
+    leaf = leaf_of(package, f"{text}\n", reference)
+    assert leaf.defaults == {"kind": "x", "margin": -1.5, "on": True, "pairs": 32}
+
+
+@pytest.mark.parametrize("name", ["drloc", "me", "ce"])
+def test_the_defaults_of_our_terms_are_those_of_python(name):
+    leaf = leaves.find("terms", name)
+    signature = inspect.signature(leaf.load()).parameters.values()
+    assert leaf.defaults == {one.name: one.default for one in signature if one.default is not one.empty}
+
+
+def test_where_there_is_no_signature_there_are_no_defaults(package):
+    assert leaf_of(package, "class Mine(dict):\n  pass\n", "losses.Mine").defaults == {}
+
+
+@pytest.mark.parametrize(
     ("text", "reference"),
     [
         ("def build(shape, *, margin=1.0, pairs=32): ...\n", "losses"),
@@ -289,8 +406,8 @@ def test_what_is_no_operation_is_refused(name):
 
 COLLECTION = """
 import sys
-from vitbench import (baselines, case, compare, conclusions, errors, identity, leaves, machine, metrics, objective,
-    papers, progress, recipes, records, sections, selection)
+from vitbench import (baselines, case, compare, conclusions, constants, errors, identity, leaves, machine, metrics,
+    objective, papers, progress, recipes, records, sections, selection)
 from vitbench.report import pages, results, tables, terminal
 found = papers.load_all()
 for budget in case.Budget:

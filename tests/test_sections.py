@@ -212,6 +212,32 @@ def test_what_is_no_toml_is_named_by_line(tmp_path, content, message):
     assert str(refused.value).isprintable()
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a = " + "9" * 5000, "it has a whole number of more than 64 bits"),
+        (f"a = {2**63}", "it has a whole number of more than 64 bits"),
+        ("[b]\nc = [{ d = 0x" + "f" * 5000 + " }]", "it has a whole number of more than 64 bits"),
+        ("a = " + "[" * 5000 + "]" * 5000, "its brackets are nested too deep"),
+        ("a = " + "{b=" * 5000 + "1" + "}" * 5000, "its brackets are nested too deep"),
+    ],
+    ids=["decimal", "one too many", "hexadecimal", "lists", "tables"],
+)
+def test_what_python_cannot_hold_is_named(tmp_path, text, message):
+    path = tmp_path / "a.toml"
+    path.write_text(text)
+    with pytest.raises(UserError) as refused:
+        sections.read(path)
+    assert str(refused.value).startswith(f"{path}: {message}")
+    assert str(refused.value).isprintable()
+
+
+def test_the_largest_numbers_of_toml_are_read(tmp_path):
+    path = tmp_path / "a.toml"
+    path.write_text(f"a = {2**63 - 1}\nb = {-(2**63)}\n")
+    assert sections.read(path).content == {"a": 2**63 - 1, "b": -(2**63)}
+
+
 def test_a_file_that_is_not_there_is_named(tmp_path):
     with pytest.raises(UserError, match=r"a.toml: cannot be read: No such file"):
         sections.read(tmp_path / "a.toml")

@@ -226,6 +226,59 @@ def test_a_wrong_option_is_named(options, message):
     assert str(refused.value).isprintable()
 
 
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ("CLASSES = 10\nIMAGE_SIZE = 32\n", "needs a line `DIGEST = …` with a literal value; add it"),
+        ("DIGEST = 'x'\nIMAGE_SIZE = 32\n", "needs a line `CLASSES = …` with a literal value; add it"),
+        ("DIGEST = 'x'\nCLASSES = 10\n", "needs a line `IMAGE_SIZE = …` with a literal value; add it"),
+        (
+            "DIGEST = 'x'\nCLASSES = '10'\nIMAGE_SIZE = 32\n",
+            "sets CLASSES to '10'; it must be a whole number from 1 up",
+        ),
+        ("DIGEST = 1\nCLASSES = 10\nIMAGE_SIZE = 32\n", "sets DIGEST to 1; it must be a string"),
+        ("DIGEST = 'x'\nCLASSES = 10\nIMAGE_SIZE = -1\n", "sets IMAGE_SIZE to -1; it must be a whole number from 1 up"),
+    ],
+)
+def test_somebodys_data_set_says_what_it_is(tmp_path, monkeypatch, lines, message):
+    name = f"data_{tmp_path.name}"
+    (tmp_path / f"{name}.py").write_text(f"{lines}def build(root, *, image_size, download): ...\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(UserError) as refused:
+        Selection(datasets=(f"{name}.build",)).check()
+    assert str(refused.value).startswith(f"{tmp_path / name}.py: the data set '{name}.build' {message}")
+
+
+SAME_ID = [
+    ({"objectives": ("ce + 0.3*me(kind='x y')", "ce + 0.3*me(kind='x-y')")}, ("kind='x y'", "kind='x-y'")),
+    ({"objectives": ("ce + 0.3*me(on=True)", "ce + 0.3*me(on='true')")}, ("on=True", "on='true'")),
+    ({"objectives": ("ce + 0.3*me(a=1, b=2)", "ce + 0.3*me(a='1_b2')")}, ("a=1, b=2", "a='1_b2'")),
+    ({"models": ("my.net/a", "my.net.a")}, ("my.net/a", "my.net.a")),
+    ({"datasets": ("my/data", "my.data")}, ("my/data", "my.data")),
+]
+
+
+@pytest.mark.parametrize(("options", "both"), SAME_ID)
+def test_two_experiments_never_share_an_id(mine, options, both):
+    with pytest.raises(UserError, match=r"^two experiments have the id mine/1/.*; leave one of them out$") as refused:
+        Selection(**options).cases([mine])
+    assert all(one in str(refused.value).replace("\\'", "'") for one in both)
+
+
+@pytest.mark.parametrize("choose", [lambda paper, cases: timings(cases), lambda paper, cases: sizes([paper], cases)])
+def test_nor_do_two_whose_weights_differ_too(mine, choose):
+    options = {"objectives": ("ce + 0.3*me(on=True)", "ce + 0.4*me(on='true')")}
+    cases = Selection(**options).cases([mine])
+    with pytest.raises(UserError, match=r"^two experiments have the id mine/s.*on=True.*on='true'"):
+        choose(mine, cases)
+
+
+def test_an_experiment_that_is_named_twice_is_one(mine):
+    assert ids(mine, objectives=("ce + 0.3*me", "0.3*me + ce"), models=("vit/tiny", "vit/tiny")) == ids(
+        mine, objectives=("ce + 0.3*me",), models=("vit/tiny",)
+    )
+
+
 def test_right_options_pass():
     Selection(datasets=("digits",), models=("vit/tiny",), objectives=("ce + 0.1*me(ratio=0.5)",)).check()
 

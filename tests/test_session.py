@@ -115,7 +115,7 @@ def objectives(runs):
 
 def test_a_method_brings_its_plain_baseline_along_and_before_itself(runs, session):
     outcome = session.accuracy(case())
-    assert objectives(runs) == ["ce", "ce + 0.1*drloc(hidden=128, pairs=8)"]
+    assert objectives(runs) == ["ce", "ce + 0.1*drloc(hidden=128, pairs=8, sharing='batch')"]
     assert [record.key for record, _ in outcome.plain] == [runs[0].key]
     assert [record.key for record, _ in outcome.records] == [runs[1].key]
     plain, method = (one.content() for one in runs)
@@ -176,8 +176,8 @@ def test_fresh_makes_each_run_again_but_only_once_a_session(runs, tmp_path):
     again.accuracy(case("ce + 0.2*drloc"))
     assert objectives(runs[2:]) == [
         "ce",
-        "ce + 0.1*drloc(hidden=128, pairs=8)",
-        "ce + 0.2*drloc(hidden=128, pairs=8)",
+        "ce + 0.1*drloc(hidden=128, pairs=8, sharing='batch')",
+        "ce + 0.2*drloc(hidden=128, pairs=8, sharing='batch')",
     ]
     assert again.is_done(again.run_of(case(), 0))
 
@@ -397,3 +397,12 @@ def test_the_forecast_says_nothing_of_time_where_a_run_is_unknown(runs, tmp_path
 
 def test_an_outcome_without_a_value_has_no_mean():
     assert Outcome(case=case(), records=()).mean("accuracy") is None
+
+
+@pytest.mark.parametrize("name", ["timm", "timm/"])
+def test_timm_alone_is_no_model(tmp_path, name):
+    chosen = Session(Options(selection=Selection(models=(name,)), runs=tmp_path))
+    with pytest.raises(
+        errors.UserError, match=rf"^--model: {name} names no model of timm; name one, such as timm/resnet18$"
+    ):
+        chosen.check()

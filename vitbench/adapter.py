@@ -63,19 +63,24 @@ class Adapter(nn.Module):
         return self.network.forward_head(features)
 
 
-def shape_of(model: nn.Module, *, image_size: int) -> Shape:
+def shape_of(model: nn.Module, *, image_size: int, what: str = "the model") -> Shape:
     """The sizes that a model's terms are built for, found without arithmetic or a copy of the weights.
 
     Args:
         model: images (B, 3, H, W) to `Output`, on any device; it is left as it is.
         image_size: H and W in pixels.
+        what: its name, for errors.
+
+    Raises:
+        UserError: if it returns anything else.
     """
     tensors = [*model.named_parameters(), *model.named_buffers()]
     weights = {name: torch.empty_like(tensor, device="meta") for name, tensor in tensors}
-    dtype = next(model.parameters()).dtype
+    dtype = next((one.dtype for one in model.parameters()), torch.float32)
     images = torch.empty(2, 3, image_size, image_size, dtype=dtype, device="meta")  # batch norm needs two
     with torch.no_grad():
         out = torch.func.functional_call(model, weights, (images,))
+    _check_output(out, len(images), what)
     _, channels, height, width = out.grids[-1].shape
     return Shape(
         channels=channels,
@@ -84,6 +89,22 @@ def shape_of(model: nn.Module, *, image_size: int) -> Shape:
         embedding=out.embedding.shape[1],
         classes=out.logits.shape[1],
     )
+
+
+def _check_output(out: Any, batch: int, what: str) -> None:
+    """Refuse what a model must not return."""
+    if not isinstance(out, Output):
+        raise UserError(f"{what} returns {type(out).__name__}; expected vitbench.contracts.Output")
+    if not isinstance(out.grids, tuple | list) or not out.grids:
+        raise UserError(f"{what} returns no grids; expected a tuple of feature maps (B, D, h, w), the coarsest last")
+    letters = {"logits": "(B, K)", "embedding": "(B, D)"}
+    parts = [("logits", out.logits), ("embedding", out.embedding), *(("grids", grid) for grid in out.grids)]
+    for name, tensor in parts:
+        expected = letters.get(name, "(B, D, h, w)")
+        shape = tuple(tensor.shape) if isinstance(tensor, Tensor) else ()
+        if len(shape) != len(expected.split(",")) or shape[0] != batch:
+            found = shape or type(tensor).__name__
+            raise UserError(f"{what} returns {found} as {name} of {batch} images; expected {expected}")
 
 
 def register(

@@ -7,7 +7,9 @@ so a read-only folder serves as well. Torch is not imported here.
 import gzip
 import hashlib
 import http.client
+import os
 import shutil
+import stat
 import tarfile
 import urllib.error
 import zlib
@@ -62,18 +64,34 @@ def ensure(archive: Archive, root: Path | None, *, fetch: Fetch | None = None) -
 
     Raises:
         DataAbsent: the data is not there, or cannot be fetched or unpacked.
-        DataBroken: a file, the archive or a member of it is not what was published.
+        DataBroken: a file, the archive or a member of it is not what was published, or no folder stands where one must.
     """
     if root is None:
         raise DataAbsent(f"{archive.dataset}: no data folder is named; {archive.way_out}")
     root = root.expanduser()
     folder = root / archive.folder
-    if not folder.is_dir():
+    if not (_is_folder(archive, root) and _is_folder(archive, folder)):
         if fetch is None and not (root / archive.filename).is_file():
             raise DataAbsent(f"{archive.dataset}: {folder} does not exist; {archive.way_out}")
         _provide(archive, root, fetch=fetch)
     check_files(archive, folder)
     return folder
+
+
+def _is_folder(archive: Archive, path: Path) -> bool:
+    """Whether a folder is there; DataBroken where something else is, or where nobody may look."""
+    try:
+        if stat.S_ISDIR(path.stat().st_mode):  # asked once, since another process may be unpacking it
+            return True
+        reason = "is a file, not a folder"
+    except OSError as error:
+        if os.path.islink(path):  # noqa: PTH114 - the method raises where nobody may look
+            reason = "is a link that leads to no folder"
+        elif isinstance(error, FileNotFoundError | NotADirectoryError):
+            return False
+        else:
+            reason = f"cannot be read ({error.strerror})"
+    raise DataBroken(f"{archive.dataset}: {path} {reason}; move it away or mend it; {archive.way_out}")
 
 
 def check_files(archive: Archive, folder: Path) -> None:

@@ -107,7 +107,8 @@ def load_all(folder: Path) -> tuple[list[Measurement], list[str]]:
     problems: list[str] = []
     for path in sorted(folder.glob("*/*.csv")):
         try:
-            header, *lines = path.read_text(encoding="utf-8").splitlines() or [HEADER]
+            # Spreadsheets write a byte order mark.
+            header, *lines = path.read_text(encoding="utf-8-sig").splitlines() or [HEADER]
         except (OSError, UnicodeDecodeError) as error:
             problems.append(f"{path}: left out, it cannot be read ({error})")
             continue

@@ -1,14 +1,45 @@
-"""Where names become code: the model and the terms of a run, imported through `vitbench.leaves`."""
+"""Where names become code: the data, the model and the terms of a run, each held to its contract.
+
+What they are made of is imported through `vitbench.leaves`, and may be anybody's.
+"""
+
+from pathlib import Path
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from vitbench import leaves
 from vitbench.adapter import shape_of
+from vitbench.contracts import Images, Split
 from vitbench.errors import UserError
 from vitbench.identity import Identity
 from vitbench.total import Total
 from vitbench.train import derived
+
+
+def data_of(identity: Identity, root: Path | None, *, download: bool = False) -> Split:
+    """The data set of a run, on the CPU.
+
+    Args:
+        root: the data folder, or None.
+        download: whether absent data may be fetched.
+
+    Raises:
+        UserError: if the data is absent or broken, or is not what the data set says that it is.
+    """
+    leaf = leaves.find("datasets", identity.dataset)
+    build = leaf.load()
+    with leaf.answering("when built"):
+        split: Split = build(root, image_size=identity.image_size, download=download)
+    if not isinstance(split, Split):
+        raise _broken(leaf, f"returns {type(split).__name__}")
+    for half, images in (("train", split.train), ("test", split.test)):
+        _check_images(leaf, half, images, identity)
+    names = split.classes if isinstance(split.classes, tuple | list) else ()
+    if len(names) != identity.classes:
+        raise UserError(f"{leaf.what} names {len(names)} classes; CLASSES says {identity.classes}, make them agree")
+    return split
 
 
 def model_of(identity: Identity) -> nn.Module:
@@ -19,29 +50,75 @@ def model_of(identity: Identity) -> nn.Module:
 
 
 def untrained(reference: str, classes: int, image_size: int) -> nn.Module:
-    """A network by its reference (`leaf/variant`), with whatever weights torch's generator gives."""
+    """A network by its reference (`leaf/variant`), with whatever weights torch's generator gives.
+
+    Raises:
+        UserError: if its code fails, or what it makes is no model for that many classes.
+    """
     name, _, variant = reference.partition("/")
-    options = {"variant": variant} if variant else {}
-    model: nn.Module = leaves.find("models", name).load()(classes=classes, image_size=image_size, **options)
+    leaf = leaves.find("models", name)
+    model = _module(leaf, classes=classes, image_size=image_size, **({"variant": variant} if variant else {}))
+    with leaf.answering(f"on images (2, 3, {image_size}, {image_size}) on torch's meta device"):
+        shape = shape_of(model, image_size=image_size, what=leaf.what)
+    if shape.classes != classes:
+        raise UserError(
+            f"{leaf.what} returns {shape.classes} logits for {classes} classes: "
+            "build it with the `classes` that it is given"
+        )
     return model
 
 
 def term_of(identity: Identity, name: str, model: nn.Module) -> nn.Module:
-    """A term of a run for a model; its weights depend on the seed and the term's name."""
+    """A term of a run for a model; its weights depend on the seed and the term's name.
+
+    Raises:
+        UserError: if its code fails, or makes no module.
+    """
     arguments = next(one.term.arguments for one in identity.objective if one.name == name)
     shape = shape_of(model, image_size=identity.image_size)
-    if shape.classes != identity.classes:
-        raise UserError(
-            f"{identity.model} returns {shape.classes} logits, {identity.dataset} has {identity.classes} classes: "
-            "build it with the `classes` that it is given"
-        )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derived(identity.seed, "term", name))
-        term: nn.Module = leaves.find("terms", name).load()(shape, **arguments)
-    return term
+        return _module(leaves.find("terms", name), shape, **arguments)
 
 
 def total_of(identity: Identity, model: nn.Module) -> Total:
     """The objective of a run for a model."""
     terms = {name: term_of(identity, name, model) for name in identity.objective.names}
     return Total(terms, {one.name: one.weight for one in identity.objective})
+
+
+def _module(leaf: leaves.Leaf, *given: Any, **options: Any) -> nn.Module:
+    """What a model or a term builds."""
+    build = leaf.load()
+    with leaf.answering("when built"):
+        made = build(*given, **options)
+    if not isinstance(made, nn.Module):
+        raise _broken(leaf, f"returns {type(made).__name__}")
+    return made
+
+
+def _check_images(leaf: leaves.Leaf, half: str, images: Images, identity: Identity) -> None:
+    """Refuse a half of a data set that is not what its constants say."""
+    if not isinstance(images, Images):
+        raise _broken(leaf, f"has a `{half}` that is {type(images).__name__}; expected vitbench.contracts.Images")
+    size = identity.image_size
+    expected = {"images": (torch.uint8, (3, size, size)), "labels": (torch.int64, ())}
+    for name, (dtype, rest) in expected.items():
+        tensor = getattr(images, name)
+        shape = tuple(tensor.shape) if isinstance(tensor, Tensor) else ()
+        if not shape or not shape[0] or (tensor.dtype, shape[1:]) != (dtype, rest):
+            found = f"{tensor.dtype} {shape}" if isinstance(tensor, Tensor) else type(tensor).__name__
+            wanted = ", ".join(["N", *map(str, rest)])
+            raise UserError(f"{leaf.what}: {half}.{name} is {found}; expected {dtype} ({wanted}), N from 1 up")
+    if len(images.images) != len(images.labels):
+        raise UserError(f"{leaf.what}: {half} has {len(images.images)} images and {len(images.labels)} labels")
+    low, high = images.labels.min().item(), images.labels.max().item()
+    if low < 0 or high >= identity.classes:
+        raise UserError(
+            f"{leaf.what}: {half}.labels go from {low} to {high}; CLASSES says {identity.classes}, "
+            f"so they must lie in 0 to {identity.classes - 1}"
+        )
+
+
+def _broken(leaf: leaves.Leaf, how: str) -> UserError:
+    return UserError(f"{leaf.what} {how}; {leaves.CONTRACTS[leaf.kind]}")

@@ -16,7 +16,7 @@ from typing import Any
 import vitbench
 from vitbench import leaves
 from vitbench.case import Budget, Case, Phase
-from vitbench.machine import versions
+from vitbench.machine import installed
 from vitbench.objective import Objective
 
 
@@ -129,7 +129,7 @@ def of_size(case: Case) -> Identity:
     """What is counted for a case: the paper's network and terms, whatever the budget."""
     counted = _untrained(case, kind="size", budget=Budget.PAPER, core=["measure/size"])
     # Counted again once fvcore is there.
-    return replace(counted, versions={**counted.versions, "fvcore": versions()["fvcore"]})
+    return replace(counted, versions={**counted.versions, "fvcore": installed("fvcore")})
 
 
 def of_timing(case: Case, *, kind: str, budget: Budget, precision: str, machine: Mapping[str, str]) -> Identity:
@@ -147,16 +147,16 @@ def of_timing(case: Case, *, kind: str, budget: Budget, precision: str, machine:
 
 
 def resolve(case: Case, budget: Budget) -> Objective:
-    """The objective with the paper's defaults, under the tiny form's arguments where the budget is quick.
+    """The objective with every argument: the notation's, else the tiny form's, else the paper's, else the term's own.
 
-    What the notation itself sets stays as it is.
+    The tiny form is that of the quick budget.
     """
-    arguments = {name: dict(values) for name, values in case.defaults.items()}
-    if budget == Budget.QUICK:
-        for name in case.objective.names:
-            tiny = leaves.find("terms", name).constants.get("TINY", {})
-            arguments[name] = arguments.get(name, {}) | tiny
-    return case.objective.with_arguments({name: dict(sorted(one.items())) for name, one in arguments.items()})
+    arguments = {}
+    for name in case.objective.names:
+        leaf = leaves.find("terms", name)
+        tiny = leaf.constant("TINY", {}) if budget == Budget.QUICK else {}
+        arguments[name] = {**leaf.defaults, **case.defaults.get(name, {}), **tiny}
+    return case.objective.with_arguments(arguments)
 
 
 def _untrained(case: Case, *, kind: str, budget: Budget, core: list[str]) -> Identity:
@@ -179,8 +179,11 @@ def _untrained(case: Case, *, kind: str, budget: Budget, core: list[str]) -> Ide
 
 def _versions(model: str, objective: Objective, core: list[str]) -> dict[str, str]:
     name = model.partition("/")[0]
-    versions = {f"models/{name}": leaves.find("models", name).version}
-    versions |= {f"terms/{name}": leaves.find("terms", name).version for name in objective.names}
+    used = {f"models/{name}": leaves.find("models", name)}
+    used |= {f"terms/{name}": leaves.find("terms", name) for name in objective.names}
+    packages = [leaf.constant("VERSIONED_BY") for leaf in used.values() if "VERSIONED_BY" in leaf.constants]
+    versions = {name: leaf.version for name, leaf in used.items()}
+    versions |= {package: installed(package) for package in packages}
     return versions | {name: _core_version(name) for name in core}
 
 

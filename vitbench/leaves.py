@@ -10,8 +10,10 @@ import ast
 import hashlib
 import importlib
 import sys
+import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib.machinery import ModuleSpec, PathFinder
@@ -19,13 +21,19 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
+from vitbench.constants import FORMS, MISSING, is_value, literal
 from vitbench.errors import UserError, unknown
-from vitbench.objective import Objective
+from vitbench.objective import Objective, Value
 
 Kind = Literal["models", "terms", "datasets"]
 # Arguments that a run gives, and no notation.
 HANDED_IN = {"self", "shape", "classes", "image_size", "variant", "root", "download", "images", "generator"}
 SINGULAR = {"models": "model", "terms": "term", "datasets": "data set"}
+CONTRACTS = {
+    "models": "a model is `build(*, classes, image_size)` and returns a torch.nn.Module (docs/adding-a-model.md)",
+    "terms": "a term is `build(shape, *, …)` and returns a torch.nn.Module (docs/adding-a-term.md)",
+    "datasets": "a data set is `build(root, *, image_size, download)` and returns a vitbench.contracts.Split",
+}
 
 
 @dataclass(frozen=True)
@@ -54,8 +62,14 @@ class Leaf:
                 return ast.parse(self.path.read_bytes())
         except SyntaxError as error:
             raise UserError(f"{self.path}:{error.lineno or 1}: cannot be read as Python: {error.msg}") from None
-        except (OSError, ValueError) as error:
-            raise UserError(f"{self.path}: cannot be read as Python: {error}") from None
+        except (OSError, ValueError, RecursionError, MemoryError) as error:
+            reason = str(error) or "it is nested too deep"
+            raise UserError(f"{self.path}: cannot be read as Python: {reason}") from None
+
+    @property
+    def what(self) -> str:
+        """File and name, as they stand in front of an error."""
+        return f"{self.path}: the {SINGULAR[self.kind]} {self.name!r}"
 
     @cached_property
     def constants(self) -> dict[str, Any]:
@@ -63,12 +77,9 @@ class Leaf:
         found = {}
         for node in self._tree.body:
             target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
-            if isinstance(node, ast.Assign | ast.AnnAssign) and isinstance(target, ast.Name) and node.value:
-                try:
-                    found[target.id] = ast.literal_eval(node.value)
-                except (ValueError, TypeError):
-                    continue
-        return {name: value for name, value in found.items() if name.isupper()}
+            if isinstance(node, ast.Assign | ast.AnnAssign) and isinstance(target, ast.Name):
+                found[target.id] = literal(node.value)
+        return {name: value for name, value in found.items() if name.isupper() and value is not MISSING}
 
     @cached_property
     def operations(self) -> frozenset[str]:
@@ -76,15 +87,32 @@ class Leaf:
         functions = [node for node in self._tree.body if isinstance(node, ast.FunctionDef)]
         return frozenset(one.name for one in functions if any(a.arg == "generator" for a in one.args.kwonlyargs))
 
-    @cached_property
-    def parameters(self) -> frozenset[str] | None:
-        """Names that can be given to `build`, or None where it takes any."""
+    @property
+    def _signature(self) -> ast.arguments | None:
+        """Of `build`, where the file shows it."""
         node = next((one for one in self._tree.body if getattr(one, "name", None) == self.attribute), None)
         if isinstance(node, ast.ClassDef):
             node = next((one for one in node.body if getattr(one, "name", None) == "__init__"), None)
-        if not isinstance(node, ast.FunctionDef) or node.args.kwarg:
+        return node.args if isinstance(node, ast.FunctionDef) else None
+
+    @cached_property
+    def parameters(self) -> frozenset[str] | None:
+        """Names that can be given to `build`, or None where it takes any."""
+        signature = self._signature
+        if signature is None or signature.kwarg:
             return None
-        return frozenset(argument.arg for argument in (*node.args.args, *node.args.kwonlyargs))
+        return frozenset(argument.arg for argument in (*signature.args, *signature.kwonlyargs))
+
+    @cached_property
+    def defaults(self) -> dict[str, Value]:
+        """What `build` takes where the notation sets nothing: the arguments whose defaults can be written in it."""
+        signature = self._signature
+        if signature is None:
+            return {}
+        by_place = zip(reversed(signature.args), reversed(signature.defaults), strict=False)
+        by_name = zip(signature.kwonlyargs, signature.kw_defaults, strict=True)
+        found = {one.arg: literal(node) for one, node in (*by_place, *by_name)}
+        return {name: value for name, value in sorted(found.items()) if name not in HANDED_IN and is_value(value)}
 
     @cached_property
     def version(self) -> str:
@@ -93,16 +121,18 @@ class Leaf:
             return str(self.constants["VERSION"])
         return "sha256:" + hashlib.sha256(self.path.read_bytes()).hexdigest()[:16]
 
-    def constant(self, name: str) -> Any:
-        """A constant that things of this kind cannot do without.
+    def constant(self, name: str, default: Any = MISSING) -> Any:
+        """A constant in the form that it must have; without a default, things of this kind cannot do without it.
 
         Raises:
-            UserError: if the file does not set it to a literal.
+            UserError: if the file does not set it to a literal of that form.
         """
-        if name not in self.constants:
-            what = f"the {SINGULAR[self.kind]} {self.name!r}"
-            raise UserError(f"{self.path}: {what} needs a line `{name} = …` with a literal value; add it")
-        return self.constants[name]
+        value = self.constants.get(name, default)
+        if value is MISSING:
+            raise UserError(f"{self.what} needs a line `{name} = …` with a literal value; add it")
+        if name in self.constants and name in FORMS and not FORMS[name].holds(value):
+            raise UserError(f"{self.what} sets {name} to {value!r}; it must be {FORMS[name].expected}")
+        return value
 
     def check_arguments(self, arguments: set[str], *, where: str = "") -> None:
         """Refuse an argument that `build` does not take.
@@ -118,11 +148,36 @@ class Leaf:
             raise unknown(f"argument of {self.name}", argument, known, where=where)
 
     def load(self) -> Callable[..., Any]:
-        """Import the module and return what builds it."""
+        """Import the module and return what builds it.
+
+        Raises:
+            UserError: if the module cannot be imported.
+        """
         if str(Path.cwd()) not in sys.path and "." in self.name:
             sys.path.append(str(Path.cwd()))
-        build: Callable[..., Any] = getattr(importlib.import_module(self.module), self.attribute)
+        with self.answering("when imported"):
+            build: Callable[..., Any] = getattr(importlib.import_module(self.module), self.attribute)
         return build
+
+    @contextmanager
+    def answering(self, when: str) -> Iterator[None]:
+        """Make one line of whatever its code raises; a `UserError` is one already.
+
+        Args:
+            when: what was asked of it.
+
+        Raises:
+            UserError: naming file, line and error, and what things of this kind must be.
+        """
+        try:
+            yield
+        except UserError:
+            raise
+        except (Exception, SystemExit) as error:
+            frames = traceback.extract_tb(error.__traceback__)
+            line = next((f"line {one.lineno}, " for one in reversed(frames) if one.filename == str(self.path)), "")
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            raise UserError(f"{self.what} fails {when}: {line}{reason}; {CONTRACTS[self.kind]}") from error
 
 
 def known(kind: Kind) -> list[str]:
@@ -178,9 +233,12 @@ def check_model(reference: str, *, where: str = "") -> Leaf:
     """
     name, _, variant = reference.partition("/")
     leaf = find("models", name, where=where)
-    variants = leaf.constants.get("VARIANTS")
+    variants = leaf.constant("VARIANTS", None)
     if variants is not None and variant not in variants:
         raise unknown(f"variant of {name}", variant, variants, where=where)
+    if variant and leaf.parameters is not None and "variant" not in leaf.parameters:
+        place = f"{where}: " if where else ""
+        raise UserError(f"{place}the model {name!r} takes no `variant`, got {variant!r}; leave /{variant} out")
     return leaf
 
 
@@ -193,6 +251,7 @@ def check_objective(objective: Objective, *, where: str = "") -> None:
     for summand in objective:
         leaf = find("terms", summand.name, where=where)
         leaf.check_arguments(set(summand.term.arguments), where=where)
+        leaf.check_arguments(set(leaf.constant("TINY", {})), where=f"{leaf.path}: TINY")
 
 
 @cache

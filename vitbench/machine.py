@@ -39,13 +39,15 @@ def device_name(device: str) -> str:
 @cache
 def versions() -> Mapping[str, str]:
     """Of Python and of every package that a number may depend on."""
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "not installed"
-    return found
+    return {"python": platform.python_version()} | {package: installed(package) for package in PACKAGES}
+
+
+def installed(package: str) -> str:
+    """Version of a package, or "not installed"."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
 
 
 def timing_key(device: str) -> dict[str, str]:

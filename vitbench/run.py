@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import save_model
 from torch import nn
 
-from vitbench import build, cost, leaves, machine
+from vitbench import build, cost, machine
 from vitbench.checkpoints import Checkpoints
 from vitbench.contracts import Images, Split
 from vitbench.engine import Engine, of_device
@@ -81,9 +81,7 @@ def execute(identity: Identity, setting: Setting, *, fresh: bool = False) -> Rec
 
 def load_data(identity: Identity, setting: Setting) -> Split:
     """The data set of a run, on its device."""
-    build = leaves.find("datasets", identity.dataset).load()
-    split: Split = build(setting.data, image_size=identity.image_size, download=setting.download)
-    return split.to(torch.device(setting.device))
+    return build.data_of(identity, setting.data, download=setting.download).to(torch.device(setting.device))
 
 
 def _checkpoints(identity: Identity, setting: Setting) -> Checkpoints:

@@ -165,7 +165,9 @@ def read(path: Path) -> Section:
     """
     try:
         text = path.read_text(encoding="utf-8")
-        return Section(path, text.split("\n"), "", tomllib.loads(text))
+        content = tomllib.loads(text)
+        _refuse_wide(content)
+        return Section(path, text.split("\n"), "", content)
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
         raise UserError(f"{path}:{line}: this is not UTF-8, the encoding of TOML; save the file as UTF-8") from None
@@ -175,6 +177,21 @@ def read(path: Path) -> Section:
         at = re.search(r"at line (\d+)", str(error))
         line = int(at[1]) if at else text.rstrip().count("\n") + 1
         raise UserError(f"{path}:{line}: cannot be read as TOML: {error}") from None
+    except ValueError:
+        raise UserError(
+            f"{path}: it has a whole number of more than 64 bits, which TOML cannot hold; shorten it"
+        ) from None
+    except RecursionError:
+        raise UserError(f"{path}: its brackets are nested too deep; take some out") from None
+
+
+def _refuse_wide(value: Any) -> None:
+    """ValueError for a whole number outside TOML's 64 bits."""
+    if isinstance(value, dict | list):
+        for one in value.values() if isinstance(value, dict) else value:
+            _refuse_wide(one)
+    elif isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise ValueError(value)
 
 
 def _setting(key: str) -> re.Pattern[str]:

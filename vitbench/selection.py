@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from vitbench import leaves
 from vitbench.case import Budget, Case, Model
+from vitbench.errors import UserError
 from vitbench.objective import Objective, parse
 from vitbench.papers import Paper, Table
 
@@ -44,12 +45,12 @@ class Selection:
             leaves.check_objective(parse(text, where="--objective"), where="--objective")
 
     def cases(self, papers: Iterable[Paper]) -> list[Case]:
-        """Every case, once, sorted."""
-        found: dict[str, Case] = {}
-        for paper in papers:
-            for case in (case for table in paper.tables for case in self._of(paper, table)):
-                found.setdefault(case.id, case)  # the printed case, with its claims, before one that a user adds
-        return sorted(found.values(), key=sort_key)
+        """Every case, once, sorted.
+
+        Raises:
+            UserError: if two different experiments have one id.
+        """
+        return _once(case for paper in papers for table in paper.tables for case in self._of(paper, table))
 
     def _of(self, paper: Paper, table: Table) -> Iterator[Case]:
         quick = self.budget == Budget.QUICK
@@ -88,20 +89,22 @@ def sizes(papers: Iterable[Paper], cases: Iterable[Case]) -> list[Case]:
     The data sets are those of the printed tables whatever the budget, for so are the sizes.
     """
     columns = {paper.name: sorted({case.dataset for case in paper.cases}) for paper in papers}
-    found: dict[str, Case] = {}
-    for case in cases:
-        for dataset in columns[case.paper]:
-            one = _untabled(replace(case, dataset=dataset), "size")
-            found.setdefault(one.id, one)
-    return sorted(found.values(), key=sort_key)
+    return _once(_untabled(replace(case, dataset=one), "size") for case in cases for one in columns[case.paper])
 
 
 def timings(cases: Iterable[Case]) -> list[Case]:
     """One case per model, set of terms and data set, at the budget's own size."""
+    return _once(_untabled(case, "speed") for case in cases)
+
+
+def _once(cases: Iterable[Case]) -> list[Case]:
+    """The first case of each id, which is the printed one, with its claims, before one that a user adds; sorted."""
     found: dict[str, Case] = {}
     for case in cases:
-        one = _untabled(case, "speed")
-        found.setdefault(one.id, one)
+        first = found.setdefault(case.id, case)
+        ours, theirs = (f"{one.model.full}, {one.objective}, {one.dataset}" for one in (case, first))
+        if ours != theirs:
+            raise UserError(f"two experiments have the id {case.id}: {theirs!r} and {ours!r}; leave one of them out")
     return sorted(found.values(), key=sort_key)
 
 

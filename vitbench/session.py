@@ -123,6 +123,8 @@ class Session:
         for name in self.options.selection.models:
             leaf, _, variant = name.partition("/")
             if leaf == "timm":
+                if not variant:
+                    raise UserError(f"--model: {name} names no model of timm; name one, such as timm/resnet18")
                 import timm  # takes seconds, so only where somebody asks for one of its models
 
                 if not timm.is_model(variant):
