@@ -23,7 +23,7 @@ WITH_TORCH = {
     *("models", "terms", "datasets", "measure"),
 }
 # Looks for a GPU and its name only when one is asked for.
-LATE_TORCH = {"vitbench.plugin", "vitbench.cli", "vitbench.machine", "vitbench.session"}
+LATE_TORCH = {"vitbench.plugin", "vitbench.cli", "vitbench.machine", "vitbench.options"}
 # What a leaf may know of us.
 FOR_LEAVES = {"vitbench.contracts", "vitbench.errors", "vitbench.adapter", "vitbench.archives"}
 

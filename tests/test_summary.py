@@ -12,9 +12,10 @@ from vitbench import summary
 from vitbench.case import Case, Model, Phase, Recipe
 from vitbench.compare import Finding, Verdict
 from vitbench.objective import parse
+from vitbench.options import Options
 from vitbench.records import Record
 from vitbench.selection import Selection
-from vitbench.session import Options, Outcome, Session
+from vitbench.session import Outcome, Session
 from vitbench.summary import Exit, exit_code, exit_of, lines, payload, write_report
 
 PHASE = Phase(epochs=2, batch_size=8, optimizer={"name": "adam", "lr": 1e-3}, schedule={"name": "constant"})

@@ -11,8 +11,9 @@ from pathlib import Path
 from vitbench import baselines, leaves, machine, papers, summary
 from vitbench.case import Budget, Case
 from vitbench.errors import DataAbsent, NonFinite, OutOfMemory, UserError, unknown
+from vitbench.options import Options
 from vitbench.selection import Selection
-from vitbench.session import Options, Session
+from vitbench.session import Session
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -113,9 +114,9 @@ def _session(options: argparse.Namespace) -> Session:
     if hasattr(options, "runs"):
         data = Path(options.data) if options.data else None
         places = {"runs": options.runs, "data": data, "download": options.download}
-    session = Session(Options(selection=selection, device="cuda" if options.gpu else "cpu", **places))
-    session.check()
-    return session
+    made = Options(selection=selection, device="cuda" if options.gpu else "cpu", **places)
+    made.check()
+    return Session(made)
 
 
 def _cases(session: Session) -> dict[str, Case]:

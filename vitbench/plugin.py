@@ -16,8 +16,10 @@ import pytest
 from vitbench import summary
 from vitbench.case import Budget, Case
 from vitbench.errors import DataAbsent, NonFinite, OutOfMemory, UserError
+from vitbench.forecast import forecast
+from vitbench.options import Options, folder
 from vitbench.selection import Selection, sizes, timings
-from vitbench.session import Options, Outcome, Session, forecast
+from vitbench.session import Outcome, Session
 
 CASES: dict[str, Callable[[Session, list[Case]], list[Case]]] = {
     "accuracy_case": lambda session, cases: cases,
@@ -92,13 +94,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Turn the options into a session; refuse what nothing has, in one line."""
     options = config.option
-    if options.seeds < 1:
-        raise pytest.UsageError(f"--seeds is a number of trainings, at least 1, got {options.seeds}")
     try:
-        config.stash[SESSION] = Session(_options(config), tell=_progress(config))
-        config.stash[SESSION].check()
+        made = _options(config)
+        made.check()
+        if options.report is not None:
+            from vitbench.report import pages
+
+            pages.check(folder(options.report, "--report"))
     except UserError as error:
         raise pytest.UsageError(str(error)) from None
+    config.stash[SESSION] = Session(made, tell=_progress(config))
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(Ending(config), "vitbench.ending")
     if getattr(options, "dist", None) == "load" and any("benchmarks" in one for one in config.args):
@@ -115,11 +120,11 @@ def _options(config: pytest.Config) -> Options:
         models=tuple(option.model),
         objectives=tuple(option.objective),
     )
-    data = option.data or os.environ.get("VITBENCH_DATA")
+    data = os.environ.get("VITBENCH_DATA") or None if option.data is None else option.data
     return Options(
         selection=selection,
-        runs=Path(option.runs),
-        data=Path(data) if data else None,
+        runs=folder(option.runs, "--runs"),
+        data=None if data is None else folder(data, "--data"),
         download=option.download,
         device=_gpu() if option.gpu else "cpu",
         precision=option.precision,

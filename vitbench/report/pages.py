@@ -57,9 +57,8 @@ def write(folder: Path, material: Material) -> list[Path]:
     Raises:
         UserError: if the folder has a README.md that is not ours.
     """
+    check(folder)
     index = folder / "README.md"
-    if index.is_file() and not index.read_text(encoding="utf-8", errors="replace").startswith("# Reports\n"):
-        raise UserError(f"{index} is not one of our reports and would be overwritten; name another folder")
     written = [index]
     for paper in material.papers:
         path = folder / f"{paper.name}.md"
@@ -67,6 +66,17 @@ def write(folder: Path, material: Material) -> list[Path]:
         written.append(path)
     write_whole(index, _index(material))
     return written
+
+
+def check(folder: Path) -> None:
+    """Refuse to overwrite what we did not write.
+
+    Raises:
+        UserError: if the folder has a README.md that is not ours.
+    """
+    index = folder / "README.md"
+    if index.is_file() and not index.read_text(encoding="utf-8", errors="replace").startswith("# Reports\n"):
+        raise UserError(f"{index} is not one of our reports and would be overwritten; name another folder")
 
 
 def page(paper: Paper, material: Material) -> str:
