@@ -1,5 +1,6 @@
 """The end of a session: exit codes, what leaves a worker, the tables, and a report whose links lead somewhere."""
 
+import errno
 import json
 import re
 from dataclasses import replace
@@ -161,6 +162,32 @@ def test_a_payload_counts_the_time_of_what_was_made_and_says_what_was_read(read,
 
 def test_a_payload_names_what_is_not_valid():
     assert payload(outcome(invalid={"fgsm_drop": "why"}), "run")["invalid"] == {"fgsm_drop": "why"}
+
+
+# What the machine refused
+
+FREE = "; free space, or name another folder with --runs, --report or --out"
+OTHER = "; name another folder with --runs, --report or --out"
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (
+            OSError(errno.ENOSPC, "No space left on device", "record.json"),
+            f"record.json: No space left on device{FREE}",
+        ),
+        (OSError(errno.ENOSPC, "No space left on device"), f"No space left on device{FREE}"),
+        (OSError(errno.EACCES, "Permission denied", "runs/x"), f"runs/x: Permission denied{OTHER}"),
+        (OSError(errno.EROFS, "Read-only", "runs"), f"runs: Read-only{OTHER}"),
+        (OSError(errno.EACCES, "Permission denied", "data/x"), "data/x: Permission denied"),
+        (OSError(errno.EIO, "Input/output error", "runs/x"), "runs/x: Input/output error"),
+        (OSError(errno.EMFILE, "Too many open files"), "Too many open files"),
+        (OSError("odd"), "odd"),
+    ],
+)
+def test_a_way_out_is_named_only_where_it_is_one(error, line):
+    assert summary.of_os_error(error, Path("runs")) == line
 
 
 # The tables

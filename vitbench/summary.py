@@ -1,5 +1,6 @@
 """The end of a session: what its outcomes add up to, for the terminal, the exit code and the report."""
 
+import errno
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -10,9 +11,15 @@ from vitbench.case import Case
 from vitbench.compare import Finding, Verdict
 from vitbench.identity import Identity
 from vitbench.metrics import METRICS
+from vitbench.options import Options
 from vitbench.session import Outcome, Session
 
 PROPERTY = "vitbench"  # name of the pytest property that carries a payload from a worker to its controller
+
+# Errors of a folder that we write to.
+FULL = {errno.ENOSPC, errno.EDQUOT}
+REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG}
+PLACES = "--runs, --report or --out"
 
 Payload = Mapping[str, Any]
 
@@ -41,6 +48,12 @@ def payload(outcome: Outcome, kind: str) -> dict[str, Any]:
         "plain": _plain(outcome),
         "problems": [],
     }
+
+
+def undone(case: Case, kind: str, status: str, code: int) -> dict[str, Any]:
+    """A case of which nothing came out: "skipped" or "failed"."""
+    nothing: dict[str, Any] = {"values": {}, "cached": False, "invalid": {}, "problems": []}
+    return nothing | {"id": case.id, "kind": kind, "status": status, "exit": code}
 
 
 def _plain(outcome: Outcome) -> dict[str, Any] | None:
@@ -82,10 +95,26 @@ def exit_code(payloads: Sequence[Payload], plain_failures: int) -> int | None:
     return next((code for code in order if code in codes), None)
 
 
-def of_os_error(error: OSError) -> str:
-    """One line for what the machine refused: a full disk, a folder that cannot be written."""
-    where = f"{error.filename}: " if error.filename else ""
-    return f"{where}{error.strerror or error}; free space, or name another folder with --runs, --report or --out"
+def of_os_error(error: OSError, *folders: Path) -> str:
+    """One line for what the machine refused, with the way out where it is ours to name.
+
+    Args:
+        folders: that we write to; a user can name others.
+    """
+    text = f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror or error)
+    if error.errno in FULL:
+        return f"{text}; free space, or name another folder with {PLACES}"
+    path = Path(os.fsdecode(error.filename)).absolute() if isinstance(error.filename, str | bytes) else None
+    if path and error.errno in REFUSED and any(path.is_relative_to(one.absolute()) for one in folders):
+        return f"{text}; name another folder with {PLACES}"
+    return text
+
+
+def interrupted(options: Options) -> str:
+    """How to go on after Ctrl-C."""
+    if options.fresh:
+        return "interrupted: what is done is kept; --fresh would begin anew, so leave it out to go on"
+    return "interrupted: the same command goes on where it stopped"
 
 
 def lines(payloads: Sequence[Payload]) -> Iterator[str]:
