@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from vitbench import cli, errors
+from vitbench import baselines, cli, errors
 
 COLUMNS = ["paper", "table", "model", "objective", "dataset", "recipe", "metric", "value", "source", "status"]
 
@@ -160,7 +160,7 @@ def test_doctor_tells_versions_device_and_data(capsys, monkeypatch):
 def test_no_foreseen_error_is_a_traceback(capsys, tmp_path, executed, error):
     executed.error = error
     code, _, err = run_cli(capsys, "run", "floros2024/4.1/vit/ce/digits", "--runs", str(tmp_path))
-    assert code != 0
+    assert code == (2 if isinstance(error, errors.NonFinite) else 12)
     assert err == f"vitbench: {error}\n"
 
 
@@ -198,13 +198,15 @@ def test_run_takes_the_seed_and_trains_afresh_when_told(capsys, tmp_path, execut
     assert [one.seed for one in executed] == [3, 3]
 
 
-@pytest.mark.parametrize(("command", "option"), [("report", "--out"), ("run", "--runs")])
+@pytest.mark.parametrize(
+    ("command", "option"), [("report", "--out"), ("report", "--recorded"), ("run", "--runs"), ("run", "--data")]
+)
 def test_a_file_where_a_folder_belongs_is_one_line(capsys, tmp_path, command, option):
     path = tmp_path / "file"
     path.write_text("")
     arguments = ["floros2024/4.1/vit/ce/digits"] if command == "run" else []
     code, _, err = run_cli(capsys, command, *arguments, option, str(path))
-    assert code in (2, 12)
+    assert code == 2
     assert err.count("\n") == 1
     assert str(path) in err
 
@@ -222,3 +224,97 @@ def test_a_report_never_overwrites_somebody_elses_readme(capsys, tmp_path):
     assert code == 2
     assert "would be overwritten" in err
     assert readme.read_text() == "# My project\n"
+
+
+RUN = ("run", "floros2024/4.1/vit/ce/digits")
+RECORD = ("record", "--machine", "mine", "--reason", "why")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        ((*RUN, "--runs", ""), "--runs is empty; name a folder"),
+        ((*RUN, "--data", ""), "--data is empty; name a folder"),
+        ((*RUN, "--runs", "a" * 300), "cannot be used (File name too long); name another folder"),
+        ((*RUN, "--seed", "-3"), "--seed is a number from 0 to 2**63 - 1, got -3"),
+        ((*RUN, "--seed", "x"), "argument --seed: invalid int value: 'x'; see `vitbench run --help`"),
+        (("report", "--out", ""), "--out is empty; name a folder"),
+        (("report", "--recorded", ""), "--recorded is empty; name a folder"),
+        (("doctor", "--data", " "), "--data is empty; name a folder"),
+        ((*RECORD, "--seeds", "0"), "--seeds is a number of trainings, at least 1 and at most 1000, got 0"),
+        ((*RECORD, "--seeds", "-1"), "--seeds is a number of trainings, at least 1 and at most 1000, got -1"),
+        (("record", "--machine", "any", "--reason", "why"), "--machine any is kept for sizes; name the machine"),
+        (("list", "--objective", "-1*ce"), "one that begins with a minus is written --objective=-..."),
+        (("list", "nothing"), "invalid choice: 'nothing'"),
+        ((), "the following arguments are required: COMMAND; see `vitbench --help`"),
+    ],
+)
+def test_a_mistake_is_refused_in_one_line(capsys, tmp_path, monkeypatch, arguments, line):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("VITBENCH_COMMIT", "3f2c1ab")
+    monkeypatch.setattr("vitbench.machine.commit", lambda: "3f2c1ab")
+    try:
+        code = cli.main(arguments)
+    except SystemExit as exit_:
+        code = exit_.code
+    err = capsys.readouterr().err
+    assert code == 2
+    assert line in err
+    assert err.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_objective_that_begins_with_a_minus_is_taken(capsys):
+    for argument in (["--objective=-1*ce"], ["--objective", "-0.1*me + ce"]):
+        code, out, _ = run_cli(capsys, "list", *argument)
+        assert code == 0
+        assert "/vit/-1ce/" in out or "/vit/ce+-0.1me/" in out
+
+
+def test_an_empty_vitbench_data_is_none(capsys, monkeypatch):
+    monkeypatch.setenv("VITBENCH_DATA", "")
+    assert "no folder: give --data DIR" in run_cli(capsys, "doctor")[1]
+
+
+def test_report_names_what_it_left_out(capsys, tmp_path):
+    (tmp_path / "mine").mkdir()
+    line = "floros2024,vit,ce,digits,scratch,quick,accuracy,0,97,k,mine,a processor,fp32,eager,2.11,c,2026-11-02\n"
+    path = tmp_path / "mine/floros2024.csv"
+    path.write_text(f"{baselines.HEADER}\n{line}torn\n")
+    arguments = ("report", "--recorded", str(tmp_path), "--out", str(tmp_path / "out"))
+    code, out, err = run_cli(capsys, *arguments)
+    assert code == 0
+    assert err == f"vitbench: {path}:3: left out, expected 17 values, got 1\n"
+    assert "floros2024.md" in out
+    path.write_text(f"{baselines.HEADER}\ntorn\n")
+    code, out, err = run_cli(capsys, *arguments)
+    assert (code, out) == (2, "")
+    assert "holds no measurement that can be read" in err
+
+
+def test_report_of_a_folder_that_is_not_there_says_so(capsys, tmp_path):
+    code, _, err = run_cli(capsys, "report", "--recorded", str(tmp_path / "no"), "--out", str(tmp_path / "out"))
+    assert code == 2
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("fresh", "line"), [([], "the same command goes on where it stopped"), (["--fresh"], "--fresh would begin anew")]
+)
+def test_an_interrupted_run_says_how_it_goes_on(capsys, tmp_path, executed, fresh, line):
+    executed.error = KeyboardInterrupt()
+    code, _, err = run_cli(capsys, *RUN, "--runs", str(tmp_path), *fresh)
+    assert code == 130
+    assert err.startswith("vitbench: interrupted: ")
+    assert line in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux' /dev/full")
+@pytest.mark.parametrize("arguments", ["check", "claims --csv"])
+def test_a_full_disk_behind_standard_output_is_one_line(arguments):
+    command = f"{sys.executable} -m vitbench {arguments} > /dev/full"
+    done = subprocess.run(["bash", "-c", command], env=with_path(), capture_output=True, text=True, check=False)
+    assert done.returncode == 12
+    assert done.stderr.startswith("vitbench: No space left on device; free space")
+    assert done.stderr.count("\n") == 1

@@ -23,7 +23,7 @@ WITH_TORCH = {
     *("models", "terms", "datasets", "measure"),
 }
 # Looks for a GPU and its name only when one is asked for.
-LATE_TORCH = {"vitbench.plugin", "vitbench.cli", "vitbench.machine", "vitbench.options"}
+LATE_TORCH = {"vitbench.plugin", "vitbench.cli", "vitbench.doctor", "vitbench.machine", "vitbench.options"}
 # The plugin and its parts.
 PYTEST = {"vitbench.plugin", "vitbench.bench", "vitbench.ending"}
 # What a leaf may know of us.

@@ -3,15 +3,17 @@
 import argparse
 import csv
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, NoReturn
 
-from vitbench import baselines, leaves, machine, papers, summary
+from vitbench import baselines, doctor, leaves, machine, papers, summary
 from vitbench.case import Budget, Case
-from vitbench.errors import DataAbsent, NonFinite, OutOfMemory, UserError, unknown
-from vitbench.options import Options
+from vitbench.errors import DataAbsent, DataBroken, NonFinite, OutOfMemory, UserError, unknown
+from vitbench.options import Options, folder
 from vitbench.selection import Selection
 from vitbench.session import Session
 
@@ -21,25 +23,50 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         code: int = options.command(options)
-    except (DataAbsent, OutOfMemory) as error:
-        print(f"vitbench: {error}", file=sys.stderr)
-        return summary.Exit.INFRASTRUCTURE
-    except (UserError, NonFinite) as error:
-        print(f"vitbench: {error}", file=sys.stderr)
-        return 2
+        if sys.stdout is not None:  # closed by the caller: `vitbench list >&-`
+            sys.stdout.flush()
     except BrokenPipeError:  # `vitbench list | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return 0
-    except OSError as error:
-        print(f"vitbench: {summary.of_os_error(error)}", file=sys.stderr)
-        return summary.Exit.INFRASTRUCTURE
+    except (UserError, NonFinite, OutOfMemory, OSError, KeyboardInterrupt) as error:
+        code, line = _failure(error, options)
+        print(f"vitbench: {line}", file=sys.stderr)
     return code
 
 
+def _failure(error: BaseException, options: argparse.Namespace) -> tuple[int, str]:
+    """Exit code and line of what went wrong."""
+    if isinstance(error, KeyboardInterrupt):
+        resumable = options.command is _run
+        return 128 + signal.SIGINT, summary.interrupted(fresh=options.fresh) if resumable else "interrupted"
+    if isinstance(error, OSError):
+        try:
+            sys.stdout.flush()
+        except OSError:  # `vitbench list > /dev/full`
+            _drop_output()
+        folders = [Path(getattr(options, name)) for name in ("runs", "out", "recorded") if getattr(options, name, None)]
+        return summary.Exit.INFRASTRUCTURE, summary.of_os_error(error, *folders)
+    machines_fault = isinstance(error, DataAbsent | DataBroken | OutOfMemory)
+    return summary.Exit.INFRASTRUCTURE if machines_fault else 2, str(error)
+
+
+def _drop_output() -> None:
+    """Let the interpreter's own flush at exit go nowhere, for it would fail again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+class _Parser(argparse.ArgumentParser):
+    """Refuses in one line, as everything here does."""
+
+    def error(self, message: str) -> NoReturn:
+        if message.endswith("expected one argument"):
+            option = message.split()[1].rstrip(":")
+            message += f" (one that begins with a minus is written {option}=-...)"
+        self.exit(2, f"{self.prog}: {message}; see `{self.prog} --help`\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="vitbench", description="Paper tables as benchmarks. Training many cases: pytest benchmarks"
-    )
+    parser = _Parser(prog="vitbench", description="Paper tables as benchmarks. Training many cases: pytest benchmarks")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     command = commands.add_parser("list", help="ids of the cases, or names of models, terms and data sets")
@@ -58,8 +85,8 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(command=_check)
 
     command = commands.add_parser("report", help="render the reports from what was recorded")
-    command.add_argument("--out", type=Path, default=Path("reports"), help="folder that is written (default: reports)")
-    command.add_argument("--recorded", type=Path, help="folder of recorded baselines (default: those that come along)")
+    command.add_argument("--out", default="reports", help="folder that is written (default: reports)")
+    command.add_argument("--recorded", help="folder of recorded baselines (default: those that come along)")
     command.set_defaults(command=_report)
 
     command = commands.add_parser("run", help="run one case by its id, as `vitbench list` shows it")
@@ -67,7 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_selection(command)
     _add_places(command)
     command.add_argument("--seed", type=int, default=0)
-    command.add_argument("--fresh", action="store_true", help="train again although there is a record")
+    command.add_argument("--fresh", action="store_true", help="begin anew: train again although there is a record")
     command.set_defaults(command=_run)
 
     command = commands.add_parser("record", help="add the records of a runs directory to the baselines")
@@ -76,7 +103,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--machine", required=True, help="name of the machine, chosen by you, such as h200 or cpu")
     command.add_argument("--reason", required=True, help="why; for the commit that takes them in")
     command.add_argument("--seeds", type=int, default=1)
-    command.add_argument("--recorded", type=Path, help="folder that is written (default: baselines/recorded)")
+    command.add_argument("--recorded", help="folder that is written (default: baselines/recorded)")
     command.set_defaults(command=_record)
 
     command = commands.add_parser("doctor", help="what this machine has: versions, device, data sets found and missing")
@@ -91,14 +118,18 @@ def _add_selection(command: argparse.ArgumentParser) -> None:
     command.add_argument("--all-rows", action="store_true", help="quick budget: every row of the tables")
     command.add_argument("--dataset", action="append", default=[], metavar="NAME")
     command.add_argument("--model", action="append", default=[], metavar="NAME")
-    command.add_argument("--objective", action="append", default=[], metavar="EXPR")
+    command.add_argument(
+        "--objective",
+        action="append",
+        default=[],
+        metavar="EXPR",
+        help="or --objective='-0.1*me+ce'",
+    )
 
 
 def _add_places(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--runs", type=Path, default=Path(".vitbench"), help="records and checkpoints (default: .vitbench)"
-    )
-    command.add_argument("--data", type=Path, default=os.environ.get("VITBENCH_DATA"), help="folder of data sets")
+    command.add_argument("--runs", default=".vitbench", help="records and checkpoints (default: .vitbench)")
+    command.add_argument("--data", default=os.environ.get("VITBENCH_DATA") or None, help="folder of data sets")
     command.add_argument("--download", action="store_true", help="fetch absent data sets into it")
 
 
@@ -110,13 +141,27 @@ def _session(options: argparse.Namespace) -> Session:
         models=tuple(options.model),
         objectives=tuple(options.objective),
     )
-    places = {}
+    places: dict[str, Any] = {}
     if hasattr(options, "runs"):
-        data = Path(options.data) if options.data else None
-        places = {"runs": options.runs, "data": data, "download": options.download}
-    made = Options(selection=selection, device="cuda" if options.gpu else "cpu", **places)
+        places = {"runs": folder(options.runs, "--runs"), "data": _data(options), "download": options.download}
+    made = Options(
+        selection=selection,
+        device="cuda" if options.gpu else "cpu",
+        seeds=getattr(options, "seeds", 1),
+        first_seed=getattr(options, "seed", 0),
+        fresh=getattr(options, "fresh", False),
+        **places,
+    )
     made.check()
     return Session(made)
+
+
+def _data(options: argparse.Namespace) -> Path | None:
+    return None if options.data is None else folder(options.data, "--data")
+
+
+def _recorded(options: argparse.Namespace) -> Path:
+    return papers.data_folder() / "recorded" if options.recorded is None else folder(options.recorded, "--recorded")
 
 
 def _cases(session: Session) -> dict[str, Case]:
@@ -164,19 +209,15 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _report(options: argparse.Namespace) -> int:
-    from vitbench.report import pages
-    from vitbench.report.results import Results
+    from vitbench.report import pages, recorded
 
-    measured, problems = baselines.load_all(options.recorded or papers.data_folder() / "recorded")
-    found = papers.load_all()
-    trained = sorted({one.dataset for one in measured if one.budget == Budget.QUICK and one.metric == "accuracy"})
-    quick = Selection(all_rows=True, datasets=tuple(trained))
-    cases = {Budget.PAPER: Selection(budget=Budget.PAPER).cases(found)}
-    if any(one.budget == Budget.SHORT for one in measured):
-        cases[Budget.SHORT] = Selection(budget=Budget.SHORT).cases(found)
-    cases[Budget.QUICK] = quick.cases(found)
-    material = pages.Material(papers=found, results=Results(measured), cases=cases, problems=problems)
-    for path in pages.write(options.out, material):
+    out, source = folder(options.out, "--out"), _recorded(options)
+    measured, problems = baselines.load_all(source)
+    for problem in problems:
+        print(f"vitbench: {problem}", file=sys.stderr)
+    if not measured and (problems or options.recorded):
+        raise UserError(f"{source} holds no measurement that can be read; name a folder with <machine>/<paper>.csv")
+    for path in pages.write(out, recorded.material(papers.load_all(), measured, problems)):
         print(path)
     return 0
 
@@ -194,7 +235,6 @@ def _run(options: argparse.Namespace) -> int:
     is_terminal = sys.stderr.isatty()
     start = "\r" if is_terminal else "\n"
     session.tell = Progress(lambda line: print(line, end=start, file=sys.stderr, flush=True), is_terminal=is_terminal)
-    session.options = replace(session.options, first_seed=options.seed, fresh=options.fresh)
     outcome = session.accuracy(case)
     for line in summary.lines([summary.payload(outcome, "run")]):
         print(line)
@@ -226,8 +266,9 @@ def _record(options: argparse.Namespace) -> int:
         raise UserError(
             f"this tree {state}; commit first, or say the commit in the environment variable VITBENCH_COMMIT"
         )
+    if options.machine == baselines.ANY:
+        raise UserError(f"--machine {baselines.ANY} is kept for sizes; name the machine that trained, such as h200")
     session = _session(options)
-    session = Session(replace(session.options, seeds=options.seeds))
     measured: list[baselines.Measurement] = []
     for case, identity in summary.wanted(session, list(_cases(session).values())):
         record = session.store.read(identity)
@@ -235,28 +276,15 @@ def _record(options: argparse.Namespace) -> int:
             measured += baselines.measurements(case, record, machine=options.machine)
     if not measured:
         raise UserError(f"{options.runs} holds no record of these cases; run `pytest benchmarks` with the same options")
-    folder = options.recorded or papers.data_folder() / "recorded"
-    for path in baselines.save(folder, measured):
+    for path in baselines.save(_recorded(options), measured):
         print(f"{path}: {options.reason}")
     return 0
 
 
 def _doctor(options: argparse.Namespace) -> int:
-    for name, version in machine.versions().items():
-        print(f"{name:12} {version}")
-    import torch
-
-    gpus = [torch.cuda.get_device_name(one) for one in range(torch.cuda.device_count())]
-    print(f"{'device':12} {machine.device_name('cpu')}, {machine.threads()} thread a run")
-    print(f"{'GPU':12} {', '.join(gpus) or 'none that torch sees: run without --gpu, or install the driver'}")
+    if options.data is not None and not options.data.strip():
+        raise UserError("--data is empty; name a folder")
     data = Path(options.data) if options.data else None
-    print(f"{'data':12} {data or 'no folder: give --data DIR or set VITBENCH_DATA'}")
-    for name in leaves.known("datasets"):
-        leaf = leaves.find("datasets", name)
-        try:
-            leaf.load()(data, image_size=leaf.constants["IMAGE_SIZE"], download=options.download)
-            state = "found"
-        except UserError as error:
-            state = str(error)
-        print(f"  {name:10} {state}")
+    for line in doctor.lines(data, download=options.download):
+        print(line)
     return 0

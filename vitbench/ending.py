@@ -76,4 +76,4 @@ class Ending:
         if self.report is not None:
             terminalreporter.write_line(f"report: {self.report}")
         if self.interrupted:
-            terminalreporter.write_line(summary.interrupted(self.session.options), yellow=True)
+            terminalreporter.write_line(summary.interrupted(fresh=self.session.options.fresh), yellow=True)

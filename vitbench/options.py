@@ -71,7 +71,7 @@ def folder(text: str, option: str) -> Path:
     """
     if not text.strip():
         raise UserError(f"{option} is empty; name a folder")
-    path, shown = Path(text), text if len(text) <= 60 else f"{text[:60]}…"
+    path, shown = Path(text), text if len(text) <= 200 else f"{text[:60]}…"
     try:
         path.stat()
     except FileNotFoundError:

@@ -11,7 +11,6 @@ from vitbench.case import Case
 from vitbench.compare import Finding, Verdict
 from vitbench.identity import Identity
 from vitbench.metrics import METRICS
-from vitbench.options import Options
 from vitbench.session import Outcome, Session
 
 PROPERTY = "vitbench"  # name of the pytest property that carries a payload from a worker to its controller
@@ -110,9 +109,9 @@ def of_os_error(error: OSError, *folders: Path) -> str:
     return text
 
 
-def interrupted(options: Options) -> str:
+def interrupted(*, fresh: bool) -> str:
     """How to go on after Ctrl-C."""
-    if options.fresh:
+    if fresh:
         return "interrupted: what is done is kept; --fresh would begin anew, so leave it out to go on"
     return "interrupted: the same command goes on where it stopped"
 
