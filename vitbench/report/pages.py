@@ -14,7 +14,7 @@ from vitbench.errors import UserError
 from vitbench.papers import Paper, Table
 from vitbench.records import write_whole
 from vitbench.report import tables
-from vitbench.report.results import Results
+from vitbench.report.results import Place, Results
 from vitbench.selection import sizes, timings
 
 MACS_NOTE = """\
@@ -163,14 +163,21 @@ def _sizes(paper: Paper, material: Material) -> Iterator[str]:
 
 def _speeds(paper: Paper, material: Material) -> Iterator[str]:
     for budget, cases in material.cases.items():
-        own = [one for one in cases if one.paper == paper.name]
-        grid = tables.speed_table(timings(own), material.results, budget)
-        if grid[1]:
-            devices = {one.device for one in material.results if one.metric == "training" and one.budget == budget}
-            yield f"## Speed, `{budget}` budget"
-            where = _escaped(", ".join(sorted(devices)))
-            yield f"Medians on {where}. A step is timed in turn with a plain `ce` step of its model."
-            yield _markdown(grid)
+        own = timings(one for one in cases if one.paper == paper.name)
+        heading = [f"## Speed, `{budget}` budget"]
+        places = material.results.places(paper.name, budget)
+        for place in places:
+            grid = tables.speed_table(own, material.results.on(place), budget)
+            if grid[1]:
+                yield from heading
+                heading = []
+                where = place.device if len(places) == 1 else _where(place)
+                yield f"Medians on {_escaped(where)}. A step is timed in turn with a plain `ce` step of its model."
+                yield _markdown(grid)
+
+
+def _where(place: Place) -> str:
+    return f"{place.machine}: {place.device}, {place.precision}, {place.engine}"
 
 
 def _quick(paper: Paper, material: Material) -> Iterator[str]:
@@ -216,7 +223,11 @@ def _records(paper: Paper, material: Material) -> Iterator[str]:
             "Date",
             "Record",
         ]
-        yield from ("## Runs", "Every accuracy above comes from these.", _markdown((headers, rows)))
+        mixed = (
+            len({one.precision for one in material.results if one.paper == paper.name and one.metric == "accuracy"}) > 1
+        )
+        note = " A cell that was run under several precisions shows its fp32 runs alone." if mixed else ""
+        yield from ("## Runs", f"Every accuracy above comes from these.{note}", _markdown((headers, rows)))
 
 
 def _problems(material: Material) -> Iterator[str]:
