@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from types import SimpleNamespace
+from typing import ClassVar
 
 import pytest
 
@@ -44,6 +45,7 @@ class Runs(list):
     """What was executed; `values(identity)` decides what comes out."""
 
     error = None
+    invalid: ClassVar = {}
 
     def values(self, one):
         if one.kind == "size":
@@ -64,6 +66,7 @@ def runs(monkeypatch):
             key=one.key,
             identity=one.content(),
             measurements=done.values(one),
+            invalid=done.invalid,
             provenance=PROVENANCE,
             details={"test_images": 360},
         )
@@ -273,6 +276,47 @@ def test_sizes_of_something_else_are_not_compared_with(runs, tmp_path, other):
 def test_sizes_are_of_the_papers_network_whatever_the_budget(runs, session):
     session.size(case("ce + drloc"))
     assert [(one.model, one.budget, one.phases) for one in runs] == [("vit/floros2024", "paper", ())]
+
+
+@pytest.mark.parametrize("value", [15.0, 14.0, 16.0])
+def test_a_size_that_another_version_recorded_is_stale_and_fails_nothing(runs, tmp_path, value):
+    known = [recorded("params", value, key="0123456789ab", date="2026-01-02"), SIZES[1]]
+    outcome = session_of(tmp_path, recorded=known).size(case("ce + drloc"))
+    assert verdicts(outcome) == {"params": "stale", "macs": "same"}
+    assert not any(finding.fails for finding in outcome.findings)
+    assert "recorded 2026-01-02 by another version" in str(outcome.findings[0])
+
+
+def test_a_size_that_this_version_recorded_is_not(runs, tmp_path):
+    key = identity.of_size(case("ce + drloc")).key[:12]
+    known = [replace(one, key=key) for one in SIZES]
+    outcome = session_of(tmp_path, recorded=known).size(case("ce + drloc"))
+    assert set(verdicts(outcome).values()) == {"same"}
+
+
+# Stale and invalid accuracies
+
+
+def test_an_accuracy_that_another_version_recorded_is_shown_as_stale(runs, tmp_path, session):
+    key = session.run_of(case(), 0).key[:12]
+    cell = {"objective": "ce + 0.1*drloc", "recipe": "scratch", "budget": "quick", "seed": "0", "precision": "fp32"}
+    old = recorded("accuracy", 90.0, **cell, machine="cpu", key="0123456789ab", date="2026-01-02")
+    stale = session_of(tmp_path, recorded=[old]).accuracy(case())
+    assert [str(one.verdict) for one in stale.findings] == ["same", "stale"]
+    assert not any(finding.fails for finding in stale.findings)
+    for other in (replace(old, key=key), replace(old, precision="bf16"), replace(old, seed="1")):
+        found = session_of(tmp_path, recorded=[old, other] if other.key == key else [other]).accuracy(case()).findings
+        assert [str(one.verdict) for one in found] == ["same"]
+
+
+def test_a_metric_that_failed_its_own_checks_is_invalid_in_the_case_and_in_its_baseline(runs, session):
+    runs.invalid = {"fgsm_drop": "eps = 0 changed it"}
+    found = session.accuracy(case()).findings[1:]
+    assert [(one.subject, one.metric, one.verdict) for one in found] == [
+        (case().id, "fgsm_drop", "invalid"),
+        (case("ce").id, "fgsm_drop", "invalid"),
+    ]
+    assert not any(one.fails for one in found)
 
 
 # The floor of the quick budget

@@ -8,13 +8,12 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NoReturn
 
 from vitbench import baselines, doctor, leaves, machine, papers, summary
-from vitbench.case import Budget, Case
+from vitbench.arguments import Parser, add_places, add_selection, recorded_folder, session_of
+from vitbench.case import Case
 from vitbench.errors import DataAbsent, DataBroken, NonFinite, OutOfMemory, UserError, unknown
-from vitbench.options import Options, folder
-from vitbench.selection import Selection
+from vitbench.options import folder
 from vitbench.session import Session
 
 
@@ -55,23 +54,13 @@ def _drop_output() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-class _Parser(argparse.ArgumentParser):
-    """Refuses in one line, as everything here does."""
-
-    def error(self, message: str) -> NoReturn:
-        if message.endswith("expected one argument"):
-            option = message.split()[1].rstrip(":")
-            message += f" (one that begins with a minus is written {option}=-...)"
-        self.exit(2, f"{self.prog}: {message}; see `{self.prog} --help`\n")
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="vitbench", description="Paper tables as benchmarks. Training many cases: pytest benchmarks")
+    parser = Parser(prog="vitbench", description="Paper tables as benchmarks. Training many cases: pytest benchmarks")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     command = commands.add_parser("list", help="ids of the cases, or names of models, terms and data sets")
     command.add_argument("what", nargs="?", default="cases", choices=["cases", "papers", *leaves.SINGULAR])
-    _add_selection(command)
+    add_selection(command)
     command.set_defaults(command=_list)
 
     command = commands.add_parser("claims", help="every printed number")
@@ -91,15 +80,15 @@ def _parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("run", help="run one case by its id, as `vitbench list` shows it")
     command.add_argument("id")
-    _add_selection(command)
-    _add_places(command)
+    add_selection(command)
+    add_places(command)
     command.add_argument("--seed", type=int, default=0)
     command.add_argument("--fresh", action="store_true", help="begin anew: train again although there is a record")
     command.set_defaults(command=_run)
 
     command = commands.add_parser("record", help="add the records of a runs directory to the baselines")
-    _add_selection(command)
-    _add_places(command)
+    add_selection(command)
+    add_places(command)
     command.add_argument("--machine", required=True, help="name of the machine, chosen by you, such as h200 or cpu")
     command.add_argument("--reason", required=True, help="why; for the commit that takes them in")
     command.add_argument("--seeds", type=int, default=1)
@@ -107,61 +96,9 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(command=_record)
 
     command = commands.add_parser("doctor", help="what this machine has: versions, device, data sets found and missing")
-    _add_places(command)
+    add_places(command)
     command.set_defaults(command=_doctor)
     return parser
-
-
-def _add_selection(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--budget", choices=[one.value for one in Budget], help="default: quick, with --gpu paper")
-    command.add_argument("--gpu", action="store_true", help="on the GPU")
-    command.add_argument("--all-rows", action="store_true", help="quick budget: every row of the tables")
-    command.add_argument("--dataset", action="append", default=[], metavar="NAME")
-    command.add_argument("--model", action="append", default=[], metavar="NAME")
-    command.add_argument(
-        "--objective",
-        action="append",
-        default=[],
-        metavar="EXPR",
-        help="or --objective='-0.1*me+ce'",
-    )
-
-
-def _add_places(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--runs", default=".vitbench", help="records and checkpoints (default: .vitbench)")
-    command.add_argument("--data", default=os.environ.get("VITBENCH_DATA") or None, help="folder of data sets")
-    command.add_argument("--download", action="store_true", help="fetch absent data sets into it")
-
-
-def _session(options: argparse.Namespace) -> Session:
-    selection = Selection(
-        budget=Budget(options.budget or ("paper" if options.gpu else "quick")),
-        all_rows=options.all_rows,
-        datasets=tuple(options.dataset),
-        models=tuple(options.model),
-        objectives=tuple(options.objective),
-    )
-    places: dict[str, Any] = {}
-    if hasattr(options, "runs"):
-        places = {"runs": folder(options.runs, "--runs"), "data": _data(options), "download": options.download}
-    made = Options(
-        selection=selection,
-        device="cuda" if options.gpu else "cpu",
-        seeds=getattr(options, "seeds", 1),
-        first_seed=getattr(options, "seed", 0),
-        fresh=getattr(options, "fresh", False),
-        **places,
-    )
-    made.check()
-    return Session(made)
-
-
-def _data(options: argparse.Namespace) -> Path | None:
-    return None if options.data is None else folder(options.data, "--data")
-
-
-def _recorded(options: argparse.Namespace) -> Path:
-    return papers.data_folder() / "recorded" if options.recorded is None else folder(options.recorded, "--recorded")
 
 
 def _cases(session: Session) -> dict[str, Case]:
@@ -172,7 +109,7 @@ def _list(options: argparse.Namespace) -> int:
     if options.what == "papers":
         lines = [f"{paper.name}  {paper.authors}, {paper.year}: {paper.title}" for paper in papers.load_all()]
     elif options.what == "cases":
-        lines = list(_cases(_session(options)))
+        lines = list(_cases(session_of(options)))
     else:
         lines = leaves.known(options.what)
     print("\n".join(lines))
@@ -211,7 +148,7 @@ def _check(options: argparse.Namespace) -> int:
 def _report(options: argparse.Namespace) -> int:
     from vitbench.report import pages, recorded
 
-    out, source = folder(options.out, "--out"), _recorded(options)
+    out, source = folder(options.out, "--out"), recorded_folder(options)
     measured, problems = baselines.load_all(source)
     for problem in problems:
         print(f"vitbench: {problem}", file=sys.stderr)
@@ -225,7 +162,7 @@ def _report(options: argparse.Namespace) -> int:
 def _run(options: argparse.Namespace) -> int:
     from vitbench.progress import Progress
 
-    session = _session(options)
+    session = session_of(options)
     cases = _cases(session) | _cases(_all_rows(session))
     if options.id not in cases:
         raise unknown("case", options.id, cases)
@@ -268,7 +205,7 @@ def _record(options: argparse.Namespace) -> int:
         )
     if options.machine == baselines.ANY:
         raise UserError(f"--machine {baselines.ANY} is kept for sizes; name the machine that trained, such as h200")
-    session = _session(options)
+    session = session_of(options)
     measured: list[baselines.Measurement] = []
     for case, identity in summary.wanted(session, list(_cases(session).values())):
         record = session.store.read(identity)
@@ -276,7 +213,7 @@ def _record(options: argparse.Namespace) -> int:
             measured += baselines.measurements(case, record, machine=options.machine)
     if not measured:
         raise UserError(f"{options.runs} holds no record of these cases; run `pytest benchmarks` with the same options")
-    for path in baselines.save(_recorded(options), measured):
+    for path in baselines.save(recorded_folder(options), measured):
         print(f"{path}: {options.reason}")
     return 0
 

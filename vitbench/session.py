@@ -3,11 +3,11 @@
 Knows neither pytest nor the command line, and imports torch only when something has to be run.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vitbench import baselines, compare, identity, machine, papers
 from vitbench.baselines import ANY, Measurement
@@ -111,16 +111,24 @@ class Session:
         plain = [] if case.is_baseline else [self.run_of(case.baseline, seed) for seed in self.options.all_seeds]
         before = tuple(self._do(one) for one in plain)  # first, so that an interrupted night leaves whole pairs
         records = tuple(self._do(one) for one in identities)
-        return Outcome(case=case, records=records, plain=before, findings=tuple(self._floor(case, records)))
+        findings = [
+            *self._floor(case, records),
+            *self._stale(case, records),
+            *invalid(case, (one for one, _ in records)),
+        ]
+        findings += invalid(case.baseline, (one for one, _ in before))
+        return Outcome(case=case, records=records, plain=before, findings=tuple(findings))
 
     def size(self, case: Case) -> Outcome:
         """Count a case's parameters and MACs, or read them, and judge them against what we recorded."""
         records = (self._do(identity.of_size(case)),)
-        return Outcome(case=case, records=records, findings=tuple(self._gate(case, records[0][0])))
+        findings = (*self._gate(case, records[0][0]), *invalid(case, [records[0][0]]))
+        return Outcome(case=case, records=records, findings=findings)
 
     def timing(self, case: Case, kind: str) -> Outcome:
         """Time a case ("inference" or "training") on this machine, or read it."""
-        return Outcome(case=case, records=(self._do(self.timing_of(case, kind)),))
+        records = (self._do(self.timing_of(case, kind)),)
+        return Outcome(case=case, records=records, findings=tuple(invalid(case, [records[0][0]])))
 
     def run_of(self, case: Case, seed: int) -> Identity:
         """The run that a case needs under a seed."""
@@ -167,8 +175,22 @@ class Session:
                 continue
             # Recorded values are written with ten digits.
             verdict = compare.judge(METRICS[name], value, reference, tolerance=1e-9 * abs(reference or 0))
-            findings.append(self._finding(case, name, verdict, value, reference, "recorded"))
+            against = "recorded"
+            if old and _is_stale(old[0], record):
+                verdict, against = Verdict.STALE, f"recorded {old[0].date} by another version"
+            findings.append(self._finding(case, name, verdict, value, reference, against))
         return findings
+
+    def _stale(self, case: Case, records: tuple[tuple[Record, bool], ...]) -> Iterator[Finding]:
+        """Accuracies that were recorded of these runs, all by another version of what determines them."""
+        cell = baselines.cell_of(case, self.options.budget, "accuracy")
+        for record, _ in records:
+            seed, precision = str(record.identity["seed"]), record.identity["precision"]
+            old = [one for one in self.recorded if (one.cell, one.seed, one.precision) == (cell, seed, precision)]
+            if old and all(_is_stale(one, record) for one in old):
+                value, last = record.measurements.get("accuracy"), max(old, key=lambda one: one.date)
+                against = f"recorded {last.date} by another version"
+                yield self._finding(case, "accuracy", Verdict.STALE, value, last.value, against)
 
     def _floor(self, case: Case, records: tuple[tuple[Record, bool], ...]) -> list[Finding]:
         """Quick runs pass above a floor; 360 test images cannot tell anything finer."""
@@ -203,6 +225,18 @@ class Session:
             against=against,
             required=self.options.fail_on_missing,
         )
+
+
+def _is_stale(recorded: Measurement, record: Record) -> bool:
+    """Whether it was recorded of another run: a leaf, the data or the loop had another version."""
+    return bool(recorded.key) and recorded.key != record.key[: len(recorded.key)]
+
+
+def invalid(case: Case, records: Iterable[Record]) -> Iterator[Finding]:
+    """Metrics that failed their own checks."""
+    blank: dict[str, Any] = {"value": None, "reference": None}
+    for metric, reason in {pair: None for record in records for pair in record.invalid.items()}:
+        yield Finding(subject=case.id, metric=metric, verdict=Verdict.INVALID, against=reason, **blank)
 
 
 def _same_size(recorded: tuple[str, ...], wanted: tuple[str, ...]) -> bool:

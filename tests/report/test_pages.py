@@ -206,7 +206,7 @@ def test_each_machine_has_its_own_table_of_speeds(paper, material, measured):
     page = pages.page(paper, replace(material, results=Results([*material.results, other])))
     speed = page.partition("## Speed, `quick` budget")[2].partition("\n## ")[0]
     first, second = speed.split("Medians on ")[1:]
-    assert first.startswith(": a processor, fp32, eager.")
+    assert first.startswith("a processor, fp32, eager.")
     assert "| 400 " in first
     assert second.startswith("h200: NVIDIA H200, fp32, eager.")
     assert "| 9000 " in second

@@ -9,7 +9,9 @@ from urllib.parse import quote
 
 from tabulate import tabulate
 
+from vitbench import compare
 from vitbench.case import Budget, Case
+from vitbench.compare import Finding
 from vitbench.errors import UserError
 from vitbench.papers import Paper, Table
 from vitbench.records import write_whole
@@ -38,6 +40,7 @@ class Material:
     Attributes:
         cases: per budget, the cases whose rows are shown.
         links: per run key, where its record is.
+        findings: stale and invalid values, which no table shows as numbers.
         problems: one line for each file that could not be used.
     """
 
@@ -45,6 +48,7 @@ class Material:
     results: Results
     cases: Mapping[Budget, Sequence[Case]]
     links: Mapping[str, str] = field(default_factory=dict)
+    findings: Sequence[Finding] = ()
     problems: Sequence[str] = ()
 
 
@@ -111,6 +115,7 @@ def _sections(paper: Paper, material: Material) -> Iterator[str]:
     yield from _speeds(paper, material)
     yield from _quick(paper, material)
     yield from _records(paper, material)
+    yield from _remarks(paper, material)
     yield from _problems(material)
 
 
@@ -177,7 +182,8 @@ def _speeds(paper: Paper, material: Material) -> Iterator[str]:
 
 
 def _where(place: Place) -> str:
-    return f"{place.machine}: {place.device}, {place.precision}, {place.engine}"
+    device = f"{place.machine}: {place.device}" if place.machine else place.device
+    return f"{device}, {place.precision}, {place.engine}"
 
 
 def _quick(paper: Paper, material: Material) -> Iterator[str]:
@@ -223,11 +229,17 @@ def _records(paper: Paper, material: Material) -> Iterator[str]:
             "Date",
             "Record",
         ]
-        mixed = (
-            len({one.precision for one in material.results if one.paper == paper.name and one.metric == "accuracy"}) > 1
-        )
+        mixed = len({row[6].partition(",")[0] for row in rows}) > 1
         note = " A cell that was run under several precisions shows its fp32 runs alone." if mixed else ""
         yield from ("## Runs", f"Every accuracy above comes from these.{note}", _markdown((headers, rows)))
+
+
+def _remarks(paper: Paper, material: Material) -> Iterator[str]:
+    lines = compare.remarks(one for one in material.findings if one.subject.startswith(f"{paper.name}/"))
+    if lines:
+        yield "## Stale or invalid"
+        yield "Stale: recorded by another version of what the value depends on. Invalid: it failed its own checks."
+        yield "\n".join(f"- {_escaped(line)}" for line in lines)
 
 
 def _problems(material: Material) -> Iterator[str]:
