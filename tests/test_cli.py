@@ -276,3 +276,9 @@ def test_a_full_disk_behind_standard_output_is_one_line(arguments):
     assert done.returncode == 12
     assert done.stderr.startswith("vitbench: No space left on device; free space")
     assert done.stderr.count("\n") == 1
+
+
+def test_a_closed_standard_output_is_no_error():
+    command = f"{sys.executable} -m vitbench list --budget paper >&-"
+    done = subprocess.run(["bash", "-c", command], env=with_path(), capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")

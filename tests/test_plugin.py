@@ -198,3 +198,10 @@ def test_other_peoples_tests_are_left_alone(pytester):
     result.assert_outcomes(passed=1)
     assert "vitbench," not in result.stdout.str()
     assert not (pytester.path / ".vitbench").exists()
+
+
+def test_a_folder_of_data_in_the_environment_breaks_nobodys_tests(pytester, monkeypatch):
+    monkeypatch.setenv("VITBENCH_DATA", "a" * 300)
+    pytester.makepyfile("def test_mine():\n    pass\n")
+    result = pytester.runpytest_inprocess("-p", "vitbench.plugin", "-p", "no:cacheprovider")
+    result.assert_outcomes(passed=1)

@@ -22,8 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         code: int = options.command(options)
-        if sys.stdout is not None:  # closed by the caller: `vitbench list >&-`
-            sys.stdout.flush()
+        _flush()
     except BrokenPipeError:  # `vitbench list | head`
         _drop_output()
         return 0
@@ -40,13 +39,18 @@ def _failure(error: BaseException, options: argparse.Namespace) -> tuple[int, st
         return 128 + signal.SIGINT, summary.interrupted(fresh=options.fresh) if resumable else "interrupted"
     if isinstance(error, OSError):
         try:
-            sys.stdout.flush()
+            _flush()
         except OSError:  # `vitbench list > /dev/full`
             _drop_output()
         folders = [Path(getattr(options, name)) for name in ("runs", "out", "recorded") if getattr(options, name, None)]
         return summary.Exit.INFRASTRUCTURE, summary.of_os_error(error, *folders)
     machines_fault = isinstance(error, DataAbsent | DataBroken | OutOfMemory)
     return summary.Exit.INFRASTRUCTURE if machines_fault else 2, str(error)
+
+
+def _flush() -> None:
+    if sys.stdout is not None:  # closed by the caller: `vitbench list >&-`
+        sys.stdout.flush()
 
 
 def _drop_output() -> None:
