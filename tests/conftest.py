@@ -41,9 +41,9 @@ def suite(pytester, monkeypatch):
     for path in BENCHMARKS.glob("test_*.py"):
         shutil.copy(path, folder)
 
-    def run_suite(*arguments, subprocess=False):
+    def run_suite(*arguments, subprocess=False, **how):
         runner = pytester.runpytest_subprocess if subprocess else pytester.runpytest_inprocess
-        return runner("-p", "vitbench.plugin", "-p", "no:cacheprovider", "benchmarks", *arguments)
+        return runner("-p", "vitbench.plugin", "-p", "no:cacheprovider", "benchmarks", *arguments, **how)
 
     return run_suite
 

@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from vitbench import compare
-from vitbench.compare import ClaimVerdict, Finding, Verdict, judge, judge_gain, judge_level
+from vitbench.compare import ClaimVerdict, Finding, Verdict, judge, judge_gain, judge_level, remarks
 from vitbench.metrics import METRICS, Metric
 
 HIGHER, LOWER, NEITHER = METRICS["accuracy"], METRICS["fgsm_drop"], METRICS["epoch_of_best"]
@@ -175,3 +175,24 @@ def test_the_ceiling_of_chance_is_no_higher_than_it_has_to_be(classes, images):
 def test_a_metric_without_a_direction_is_never_better():
     aimless = Metric(name="mine", unit="", better=None)
     assert {judge(aimless, value, 5.0) for value in (1.0, 4.9, 5.1, 9.0)} == {Verdict.WORSE}
+
+
+def remark(verdict, subject="a", **changes):
+    plain = {"metric": "fgsm_drop", "value": None, "reference": 1.0, "against": "why"}
+    return Finding(subject=subject, verdict=verdict, **(plain | changes))
+
+
+def test_an_invalid_value_says_why_and_neither_it_nor_a_stale_one_fails():
+    assert str(remark(Verdict.INVALID)) == "a: fgsm_drop is invalid: why"
+    assert str(remark(Verdict.STALE)) == "a: fgsm_drop is stale: measured nothing, why 1"
+    assert not remark(Verdict.INVALID).fails
+    assert not remark(Verdict.STALE).fails
+
+
+def test_remarks_are_of_what_is_stale_or_invalid_and_one_line_for_each_kind():
+    others = [remark(verdict) for verdict in Verdict if verdict not in (Verdict.STALE, Verdict.INVALID)]
+    found = [remark(Verdict.INVALID), remark(Verdict.INVALID), remark(Verdict.INVALID, "b"), remark(Verdict.STALE)]
+    assert remarks([*others, *found]) == [
+        "fgsm_drop is invalid in 2 cases, such as a: fgsm_drop is invalid: why",
+        "a: fgsm_drop is stale: measured nothing, why 1",
+    ]

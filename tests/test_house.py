@@ -24,7 +24,9 @@ WITH_TORCH = {
     *("models", "terms", "datasets", "measure"),
 }
 # Looks for a GPU and its name only when one is asked for.
-LATE_TORCH = {"vitbench.plugin", "vitbench.cli", "vitbench.machine", "vitbench.session"}
+LATE_TORCH = {"vitbench.plugin", "vitbench.cli", "vitbench.doctor", "vitbench.machine", "vitbench.options"}
+# The plugin and its parts.
+PYTEST = {"vitbench.plugin", "vitbench.bench", "vitbench.ending"}
 # What a leaf may know of us.
 FOR_LEAVES = {"vitbench.contracts", "vitbench.errors", "vitbench.adapter", "vitbench.archives"}
 
@@ -75,7 +77,7 @@ def test_training_and_measuring_know_no_leaf_no_paper_and_no_record(name):
     assert not {"vitbench.papers", "vitbench.records", "vitbench.leaves", "vitbench.session"} & known
 
 
-@pytest.mark.parametrize("name", [name for name in MODULES if name != "vitbench.plugin"])
+@pytest.mark.parametrize("name", [name for name in MODULES if name not in PYTEST])
 def test_only_the_plugin_knows_pytest(name):
     assert not {"pytest", "_pytest"} & tops(imports(MODULES[name]))
 

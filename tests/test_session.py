@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from types import SimpleNamespace
+from typing import ClassVar
 
 import pytest
 
@@ -10,9 +11,10 @@ from vitbench.baselines import Measurement
 from vitbench.case import Budget, Case, Model, Phase, Recipe
 from vitbench.compare import Verdict
 from vitbench.objective import parse
+from vitbench.options import Options
 from vitbench.records import Record
 from vitbench.selection import Selection
-from vitbench.session import Options, Outcome, Session, forecast
+from vitbench.session import Outcome, Session
 
 PHASE = Phase(epochs=2, batch_size=8, optimizer={"name": "adam", "lr": 1e-3}, schedule={"name": "constant"})
 PROVENANCE = {
@@ -43,6 +45,7 @@ class Runs(list):
     """What was executed; `values(identity)` decides what comes out."""
 
     error = None
+    invalid: ClassVar = {}
 
     def values(self, one):
         if one.kind == "size":
@@ -63,6 +66,7 @@ def runs(monkeypatch):
             key=one.key,
             identity=one.content(),
             measurements=done.values(one),
+            invalid=done.invalid,
             provenance=PROVENANCE,
             details={"test_images": 360},
         )
@@ -182,6 +186,20 @@ def test_fresh_makes_each_run_again_but_only_once_a_session(runs, tmp_path):
     assert again.is_done(again.run_of(case(), 0))
 
 
+def test_what_another_process_made_meanwhile_is_read_and_says_so(runs, tmp_path, monkeypatch):
+    theirs, ours = session_of(tmp_path), session_of(tmp_path)
+
+    def wait(one, setting, *, fresh=False):  # for the lock, while the other process does the run
+        monkeypatch.setattr(run, "execute", execute)
+        theirs.accuracy(case("ce"))
+        return setting.store.read(one)
+
+    execute = run.execute
+    monkeypatch.setattr(run, "execute", wait)
+    assert ours.accuracy(case("ce")).cached == "cached 2026-11-02 h200 3f2c1ab"
+    assert len(runs) == 1
+
+
 # Seeds
 
 
@@ -258,6 +276,47 @@ def test_sizes_of_something_else_are_not_compared_with(runs, tmp_path, other):
 def test_sizes_are_of_the_papers_network_whatever_the_budget(runs, session):
     session.size(case("ce + drloc"))
     assert [(one.model, one.budget, one.phases) for one in runs] == [("vit/floros2024", "paper", ())]
+
+
+@pytest.mark.parametrize("value", [15.0, 14.0, 16.0])
+def test_a_size_that_another_version_recorded_is_stale_and_fails_nothing(runs, tmp_path, value):
+    known = [recorded("params", value, key="0123456789ab", date="2026-01-02"), SIZES[1]]
+    outcome = session_of(tmp_path, recorded=known).size(case("ce + drloc"))
+    assert verdicts(outcome) == {"params": "stale", "macs": "same"}
+    assert not any(finding.fails for finding in outcome.findings)
+    assert "recorded 2026-01-02 by another version" in str(outcome.findings[0])
+
+
+def test_a_size_that_this_version_recorded_is_not(runs, tmp_path):
+    key = identity.of_size(case("ce + drloc")).key[:12]
+    known = [replace(one, key=key) for one in SIZES]
+    outcome = session_of(tmp_path, recorded=known).size(case("ce + drloc"))
+    assert set(verdicts(outcome).values()) == {"same"}
+
+
+# Stale and invalid accuracies
+
+
+def test_an_accuracy_that_another_version_recorded_is_shown_as_stale(runs, tmp_path, session):
+    key = session.run_of(case(), 0).key[:12]
+    cell = {"objective": "ce + 0.1*drloc", "recipe": "scratch", "budget": "quick", "seed": "0", "precision": "fp32"}
+    old = recorded("accuracy", 90.0, **cell, machine="cpu", key="0123456789ab", date="2026-01-02")
+    stale = session_of(tmp_path, recorded=[old]).accuracy(case())
+    assert [str(one.verdict) for one in stale.findings] == ["same", "stale"]
+    assert not any(finding.fails for finding in stale.findings)
+    for other in (replace(old, key=key), replace(old, precision="bf16"), replace(old, seed="1")):
+        found = session_of(tmp_path, recorded=[old, other] if other.key == key else [other]).accuracy(case()).findings
+        assert [str(one.verdict) for one in found] == ["same"]
+
+
+def test_a_metric_that_failed_its_own_checks_is_invalid_in_the_case_and_in_its_baseline(runs, session):
+    runs.invalid = {"fgsm_drop": "eps = 0 changed it"}
+    found = session.accuracy(case()).findings[1:]
+    assert [(one.subject, one.metric, one.verdict) for one in found] == [
+        (case().id, "fgsm_drop", "invalid"),
+        (case("ce").id, "fgsm_drop", "invalid"),
+    ]
+    assert not any(one.fails for one in found)
 
 
 # The floor of the quick budget
@@ -353,46 +412,6 @@ def test_timings_are_keyed_by_machine_and_read_when_they_are_there(runs, session
 def test_precision_and_seed_are_those_asked_for(runs, tmp_path):
     session_of(tmp_path, precision="bf16", seeds=2).accuracy(case("ce"))
     assert [(one.precision, one.seed) for one in runs] == [("bf16", 0), ("bf16", 1)]
-
-
-# The forecast
-
-
-def test_the_forecast_counts_every_run_once_with_the_baselines(runs, session):
-    cases = [case(), case(table="6"), case("ce + 0.2*drloc")]
-    assert forecast(session, cases) == "vitbench: 3 runs behind 3 cases, 0 of them done (quick budget on cpu)"
-    session.accuracy(case())
-    assert "3 runs behind 3 cases, 2 of them done" in forecast(session, cases)
-
-
-def test_the_forecast_of_fresh_runs_takes_none_as_done(runs, tmp_path):
-    session_of(tmp_path).accuracy(case())
-    assert "2 runs behind 1 cases, 0 of them done" in forecast(session_of(tmp_path, fresh=True), [case()])
-
-
-def seconds_of(objective, value, **changes):
-    plain = {"recipe": "scratch", "budget": "quick", "machine": "some", "device": "a processor"}
-    return recorded("train_seconds", value, **(plain | {"objective": objective} | changes))
-
-
-@pytest.mark.parametrize(("each", "text"), [(30.0, "60 s"), (59.9, "120 s"), (200.0, "7 min"), (4000.0, "2.2 h")])
-def test_the_forecast_adds_up_what_was_recorded(runs, tmp_path, each, text):
-    known = [seconds_of("ce", each), seconds_of("ce + 0.1*drloc", each)]
-    assert f"; about {text} as recorded on cpu (" in forecast(session_of(tmp_path, recorded=known), [case()])
-
-
-def test_the_forecast_takes_the_mean_of_a_cell_and_leaves_other_devices_out(runs, tmp_path):
-    known = [
-        seconds_of("ce", 20.0, seed="0"),
-        seconds_of("ce", 40.0, seed="1"),
-        seconds_of("ce", 1.0, device="NVIDIA H200"),
-    ]
-    assert "about 30 s" in forecast(session_of(tmp_path, recorded=known), [case("ce")])
-
-
-def test_the_forecast_says_nothing_of_time_where_a_run_is_unknown(runs, tmp_path):
-    known = [seconds_of("ce", 20.0)]
-    assert "about" not in forecast(session_of(tmp_path, recorded=known), [case()])
 
 
 def test_an_outcome_without_a_value_has_no_mean():

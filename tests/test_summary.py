@@ -1,5 +1,6 @@
 """The end of a session: exit codes, what leaves a worker, the tables, and a report whose links lead somewhere."""
 
+import errno
 import json
 import re
 from dataclasses import replace
@@ -12,9 +13,10 @@ from vitbench import summary
 from vitbench.case import Case, Model, Phase, Recipe
 from vitbench.compare import Finding, Verdict
 from vitbench.objective import parse
+from vitbench.options import Options
 from vitbench.records import Record
 from vitbench.selection import Selection
-from vitbench.session import Options, Outcome, Session
+from vitbench.session import Outcome, Session
 from vitbench.summary import Exit, exit_code, exit_of, lines, payload, write_report
 
 PHASE = Phase(epochs=2, batch_size=8, optimizer={"name": "adam", "lr": 1e-3}, schedule={"name": "constant"})
@@ -65,7 +67,7 @@ def finding(verdict, **changes):
 
 
 def done(code=0, *, kind="run", status="measured in 1.0 s"):
-    return {"id": "a", "kind": kind, "status": status, "exit": code, "values": {}, "cached": False, "invalid": {}}
+    return {"id": "a", "kind": kind, "status": status, "exit": code, "values": {}, "cached": False, "findings": []}
 
 
 SKIPPED = done(Exit.INFRASTRUCTURE, status="skipped")
@@ -159,7 +161,36 @@ def test_a_payload_counts_the_time_of_what_was_made_and_says_what_was_read(read,
 
 
 def test_a_payload_names_what_is_not_valid():
-    assert payload(outcome(invalid={"fgsm_drop": "why"}), "run")["invalid"] == {"fgsm_drop": "why"}
+    content = payload(outcome(invalid={"fgsm_drop": "why"}), "run")
+    assert content["status"] == "measured in 2.0 s; invalid: fgsm_drop"
+    assert "invalid: fgsm_drop" in content["plain"]["status"]
+    assert content["exit"] == 0
+
+
+# What the machine refused
+
+FREE = "; free space, or name another folder with --runs, --report or --out"
+OTHER = "; name another folder with --runs, --report or --out"
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (
+            OSError(errno.ENOSPC, "No space left on device", "record.json"),
+            f"record.json: No space left on device{FREE}",
+        ),
+        (OSError(errno.ENOSPC, "No space left on device"), f"No space left on device{FREE}"),
+        (OSError(errno.EACCES, "Permission denied", "runs/x"), f"runs/x: Permission denied{OTHER}"),
+        (OSError(errno.EROFS, "Read-only", "runs"), f"runs: Read-only{OTHER}"),
+        (OSError(errno.EACCES, "Permission denied", "data/x"), "data/x: Permission denied"),
+        (OSError(errno.EIO, "Input/output error", "runs/x"), "runs/x: Input/output error"),
+        (OSError(errno.EMFILE, "Too many open files"), "Too many open files"),
+        (OSError("odd"), "odd"),
+    ],
+)
+def test_a_way_out_is_named_only_where_it_is_one(error, line):
+    assert summary.of_os_error(error, Path("runs")) == line
 
 
 # The tables
@@ -188,9 +219,13 @@ def test_skipped_cases_are_in_no_table_and_cached_ones_are_counted_apart():
     assert not list(lines([SKIPPED]))
 
 
-def test_a_reason_why_a_number_is_not_valid_is_shown_once():
-    rows = [payload(outcome(case=one, invalid={"fgsm_drop": "no gradient"}), "run") for one in (CASE, CASE.baseline)]
-    assert [line for line in lines(rows) if line.startswith("not valid")] == ["not valid: fgsm_drop: no gradient"]
+@pytest.mark.parametrize("verdict", [Verdict.STALE, Verdict.INVALID])
+def test_what_is_stale_or_invalid_is_shown_once_and_fails_nothing(verdict):
+    found = [finding(verdict, subject=f"mine/{n}", against="why") for n in (1, 2)]
+    rows = [payload(outcome(case=one, findings=found), "run") for one in (CASE, CASE.baseline)]
+    (line,) = (line for line in lines(rows) if f"is {verdict}" in line)
+    assert line.startswith(f"accuracy is {verdict} in 2 cases, such as mine/1: accuracy is {verdict}: ")
+    assert [one["exit"] for one in rows] == [0, 0]
 
 
 # The report
@@ -252,6 +287,15 @@ def test_a_report_shows_what_was_measured_and_what_was_set_aside(tmp_path):
     page = (write_report(session, tmp_path / "report").parent / "floros2024.md").read_text(encoding="utf-8")
     assert "97.25" in page
     assert "record.json.set-aside-" in page
+
+
+def test_a_report_shows_what_is_not_valid(tmp_path):
+    session = run_something(tmp_path / "runs")
+    case = next(one for one in session.options.selection.cases(session.papers.values()) if one.table == "4.1")
+    identity = session.run_of(case, 0)
+    session.store.write(identity, record(identity, {"accuracy": 97.0}, invalid={"fgsm_drop": "eps = 0 changed it"}))
+    page = (write_report(session, tmp_path / "report").parent / "floros2024.md").read_text(encoding="utf-8")
+    assert f"such as {case.id}: fgsm_drop is invalid: eps = 0 changed it" in page.partition("## Stale or invalid")[2]
 
 
 def test_a_report_of_nothing_is_still_a_report(tmp_path):

@@ -3,16 +3,18 @@
 import argparse
 import csv
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from vitbench import baselines, leaves, machine, merge, pack, papers, summary
-from vitbench.case import Budget, Case
-from vitbench.errors import DataAbsent, NonFinite, OutOfMemory, UserError, unknown
-from vitbench.selection import Selection
-from vitbench.session import Options, Session
+from vitbench import baselines, doctor, leaves, machine, papers, summary, transport
+from vitbench.arguments import Parser, add_places, add_selection, recorded_folder, session_of
+from vitbench.case import Case
+from vitbench.errors import DataAbsent, DataBroken, NonFinite, OutOfMemory, UserError, unknown
+from vitbench.options import folder
+from vitbench.session import Session
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -20,30 +22,49 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         code: int = options.command(options)
-    except (DataAbsent, OutOfMemory) as error:
-        print(f"vitbench: {error}", file=sys.stderr)
-        return summary.Exit.INFRASTRUCTURE
-    except (UserError, NonFinite) as error:
-        print(f"vitbench: {error}", file=sys.stderr)
-        return 2
+        _flush()
     except BrokenPipeError:  # `vitbench list | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return 0
-    except OSError as error:
-        print(f"vitbench: {summary.of_os_error(error)}", file=sys.stderr)
-        return summary.Exit.INFRASTRUCTURE
+    except (UserError, NonFinite, OutOfMemory, OSError, KeyboardInterrupt) as error:
+        code, line = _failure(error, options)
+        print(f"vitbench: {line}", file=sys.stderr)
     return code
 
 
+def _failure(error: BaseException, options: argparse.Namespace) -> tuple[int, str]:
+    """Exit code and line of what went wrong."""
+    if isinstance(error, KeyboardInterrupt):
+        resumable = options.command is _run
+        return 128 + signal.SIGINT, summary.interrupted(fresh=options.fresh) if resumable else "interrupted"
+    if isinstance(error, OSError):
+        try:
+            _flush()
+        except OSError:  # `vitbench list > /dev/full`
+            _drop_output()
+        folders = [Path(getattr(options, name)) for name in ("runs", "out", "recorded") if getattr(options, name, None)]
+        return summary.Exit.INFRASTRUCTURE, summary.of_os_error(error, *folders)
+    machines_fault = isinstance(error, DataAbsent | DataBroken | OutOfMemory)
+    return summary.Exit.INFRASTRUCTURE if machines_fault else 2, str(error)
+
+
+def _flush() -> None:
+    if sys.stdout is not None:  # closed by the caller: `vitbench list >&-`
+        sys.stdout.flush()
+
+
+def _drop_output() -> None:
+    """Let the interpreter's own flush at exit go nowhere, for it would fail again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="vitbench", description="Paper tables as benchmarks. Training many cases: pytest benchmarks"
-    )
+    parser = Parser(prog="vitbench", description="Paper tables as benchmarks. Training many cases: pytest benchmarks")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     command = commands.add_parser("list", help="ids of the cases, or names of models, terms and data sets")
     command.add_argument("what", nargs="?", default="cases", choices=["cases", "papers", *leaves.SINGULAR])
-    _add_selection(command)
+    add_selection(command)
     command.set_defaults(command=_list)
 
     command = commands.add_parser("claims", help="every printed number")
@@ -57,90 +78,33 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(command=_check)
 
     command = commands.add_parser("report", help="render the reports from what was recorded")
-    command.add_argument("--out", type=Path, default=Path("reports"), help="folder that is written (default: reports)")
-    command.add_argument("--recorded", type=Path, help="folder of recorded baselines (default: those that come along)")
+    command.add_argument("--out", default="reports", help="folder that is written (default: reports)")
+    command.add_argument("--recorded", help="folder of recorded baselines (default: those that come along)")
     command.set_defaults(command=_report)
 
     command = commands.add_parser("run", help="run one case by its id, as `vitbench list` shows it")
     command.add_argument("id")
-    _add_selection(command)
-    _add_places(command)
+    add_selection(command)
+    add_places(command)
     command.add_argument("--seed", type=int, default=0)
-    command.add_argument("--fresh", action="store_true", help="train again although there is a record")
+    command.add_argument("--fresh", action="store_true", help="begin anew: train again although there is a record")
     command.set_defaults(command=_run)
 
     command = commands.add_parser("record", help="add the records of a runs directory to the baselines")
-    _add_selection(command)
-    _add_places(command)
+    add_selection(command)
+    add_places(command)
     command.add_argument("--machine", required=True, help="name of the machine, chosen by you, such as h200 or cpu")
     command.add_argument("--reason", required=True, help="why; for the commit that takes them in")
     command.add_argument("--seeds", type=int, default=1)
-    command.add_argument("--recorded", type=Path, help="folder that is written (default: baselines/recorded)")
+    command.add_argument("--recorded", help="folder that is written (default: baselines/recorded)")
     command.set_defaults(command=_record)
 
-    _add_transport(commands)
+    transport.add(commands)
 
     command = commands.add_parser("doctor", help="what this machine has: versions, device, data sets found and missing")
-    _add_places(command)
+    add_places(command)
     command.set_defaults(command=_doctor)
     return parser
-
-
-def _add_transport(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    command = commands.add_parser("pack", help="write the records of a runs directory as a few zip files")
-    command.add_argument("out", type=Path, metavar="OUT", help="folder of the zip files")
-    _add_runs(command)
-    command.add_argument("--checkpoints", action="store_true", help="those of unfinished runs too")
-    command.add_argument("--weights", action="store_true", help="those of finished runs too")
-    command.add_argument("--limit", type=float, default=16.0, metavar="MIB", help="size of a zip file (default: 16)")
-    command.set_defaults(command=_pack)
-
-    command = commands.add_parser("merge", help="take what `vitbench pack` wrote into a runs directory")
-    command.add_argument("files", nargs="+", type=Path, metavar="FILE", help="zip files, or folders of them")
-    _add_runs(command)
-    command.set_defaults(command=_merge)
-
-
-def _add_selection(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--budget", choices=[one.value for one in Budget], help="default: quick, with --gpu paper")
-    command.add_argument("--gpu", action="store_true", help="on the GPU")
-    command.add_argument("--all-rows", action="store_true", help="quick budget: every row of the tables")
-    command.add_argument("--dataset", action="append", default=[], metavar="NAME")
-    command.add_argument("--model", action="append", default=[], metavar="NAME")
-    command.add_argument("--objective", action="append", default=[], metavar="EXPR")
-
-
-def _add_runs(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--runs",
-        type=Path,
-        default=Path(".vitbench"),
-        metavar="DIR",
-        help="records and checkpoints (default: .vitbench)",
-    )
-
-
-def _add_places(command: argparse.ArgumentParser) -> None:
-    _add_runs(command)
-    command.add_argument("--data", type=Path, default=os.environ.get("VITBENCH_DATA"), help="folder of data sets")
-    command.add_argument("--download", action="store_true", help="fetch absent data sets into it")
-
-
-def _session(options: argparse.Namespace) -> Session:
-    selection = Selection(
-        budget=Budget(options.budget or ("paper" if options.gpu else "quick")),
-        all_rows=options.all_rows,
-        datasets=tuple(options.dataset),
-        models=tuple(options.model),
-        objectives=tuple(options.objective),
-    )
-    places = {}
-    if hasattr(options, "runs"):
-        data = Path(options.data) if options.data else None
-        places = {"runs": options.runs, "data": data, "download": options.download}
-    session = Session(Options(selection=selection, device="cuda" if options.gpu else "cpu", **places))
-    session.check()
-    return session
 
 
 def _cases(session: Session) -> dict[str, Case]:
@@ -151,7 +115,7 @@ def _list(options: argparse.Namespace) -> int:
     if options.what == "papers":
         lines = [f"{paper.name}  {paper.authors}, {paper.year}: {paper.title}" for paper in papers.load_all()]
     elif options.what == "cases":
-        lines = list(_cases(_session(options)))
+        lines = list(_cases(session_of(options)))
     else:
         lines = leaves.known(options.what)
     print("\n".join(lines))
@@ -188,19 +152,15 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _report(options: argparse.Namespace) -> int:
-    from vitbench.report import pages
-    from vitbench.report.results import Results
+    from vitbench.report import pages, recorded
 
-    measured, problems = baselines.load_all(options.recorded or papers.data_folder() / "recorded")
-    found = papers.load_all()
-    trained = sorted({one.dataset for one in measured if one.budget == Budget.QUICK and one.metric == "accuracy"})
-    quick = Selection(all_rows=True, datasets=tuple(trained))
-    cases = {Budget.PAPER: Selection(budget=Budget.PAPER).cases(found)}
-    if any(one.budget == Budget.SHORT for one in measured):
-        cases[Budget.SHORT] = Selection(budget=Budget.SHORT).cases(found)
-    cases[Budget.QUICK] = quick.cases(found)
-    material = pages.Material(papers=found, results=Results(measured), cases=cases, problems=problems)
-    for path in pages.write(options.out, material):
+    out, source = folder(options.out, "--out"), recorded_folder(options)
+    measured, problems = baselines.load_all(source)
+    for problem in problems:
+        print(f"vitbench: {problem}", file=sys.stderr)
+    if not measured and (problems or options.recorded):
+        raise UserError(f"{source} holds no measurement that can be read; name a folder with <machine>/<paper>.csv")
+    for path in pages.write(out, recorded.material(papers.load_all(), measured, problems)):
         print(path)
     return 0
 
@@ -208,7 +168,7 @@ def _report(options: argparse.Namespace) -> int:
 def _run(options: argparse.Namespace) -> int:
     from vitbench.progress import Progress
 
-    session = _session(options)
+    session = session_of(options)
     cases = _cases(session) | _cases(_all_rows(session))
     if options.id not in cases:
         raise unknown("case", options.id, cases)
@@ -218,7 +178,6 @@ def _run(options: argparse.Namespace) -> int:
     is_terminal = sys.stderr.isatty()
     start = "\r" if is_terminal else "\n"
     session.tell = Progress(lambda line: print(line, end=start, file=sys.stderr, flush=True), is_terminal=is_terminal)
-    session.options = replace(session.options, first_seed=options.seed, fresh=options.fresh)
     outcome = session.accuracy(case)
     for line in summary.lines([summary.payload(outcome, "run")]):
         print(line)
@@ -250,8 +209,9 @@ def _record(options: argparse.Namespace) -> int:
         raise UserError(
             f"this tree {state}; commit first, or say the commit in the environment variable VITBENCH_COMMIT"
         )
-    session = _session(options)
-    session = Session(replace(session.options, seeds=options.seeds))
+    if options.machine == baselines.ANY:
+        raise UserError(f"--machine {baselines.ANY} is kept for sizes; name the machine that trained, such as h200")
+    session = session_of(options)
     measured: list[baselines.Measurement] = []
     for case, identity in summary.wanted(session, list(_cases(session).values())):
         record = session.store.read(identity)
@@ -259,53 +219,15 @@ def _record(options: argparse.Namespace) -> int:
             measured += baselines.measurements(case, record, machine=options.machine)
     if not measured:
         raise UserError(f"{options.runs} holds no record of these cases; run `pytest benchmarks` with the same options")
-    folder = options.recorded or papers.data_folder() / "recorded"
-    for path in baselines.save(folder, measured):
+    for path in baselines.save(recorded_folder(options), measured):
         print(f"{path}: {options.reason}")
     return 0
 
 
-def _pack(options: argparse.Namespace) -> int:
-    chosen = {"checkpoints": options.checkpoints, "weights": options.weights}
-    packed = pack.pack(options.runs, options.out, **chosen, limit=options.limit * 2**20)
-    for line in packed.lines + packed.notes:
-        print(line)
-    return _complain(packed.problems)
-
-
-def _merge(options: argparse.Namespace) -> int:
-    taking = merge.Merge(options.runs)
-    try:
-        taking.take(options.files)
-    finally:  # a full disk does not hide what was done before
-        for line in taking.notes:
-            print(line)
-        print(", ".join(f"{taking.counts[outcome]} {outcome}" for outcome in merge.OUTCOMES))
-    return _complain(taking.problems)
-
-
-def _complain(problems: Sequence[str]) -> int:
-    for problem in problems:
-        print(f"vitbench: {problem}", file=sys.stderr)
-    return 2 if problems else 0
-
-
 def _doctor(options: argparse.Namespace) -> int:
-    for name, version in machine.versions().items():
-        print(f"{name:12} {version}")
-    import torch
-
-    gpus = [torch.cuda.get_device_name(one) for one in range(torch.cuda.device_count())]
-    print(f"{'device':12} {machine.device_name('cpu')}, {machine.threads()} thread a run")
-    print(f"{'GPU':12} {', '.join(gpus) or 'none that torch sees: run without --gpu, or install the driver'}")
+    if options.data is not None and not options.data.strip():
+        raise UserError("--data is empty; name a folder")
     data = Path(options.data) if options.data else None
-    print(f"{'data':12} {data or 'no folder: give --data DIR or set VITBENCH_DATA'}")
-    for name in leaves.known("datasets"):
-        leaf = leaves.find("datasets", name)
-        try:
-            leaf.load()(data, image_size=leaf.constants["IMAGE_SIZE"], download=options.download)
-            state = "found"
-        except UserError as error:
-            state = str(error)
-        print(f"  {name:10} {state}")
+    for line in doctor.lines(data, download=options.download):
+        print(line)
     return 0

@@ -1,6 +1,7 @@
 """What comparing says: a measured value against a recorded one (can fail), or against a printed one (is reported)."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -39,7 +40,7 @@ class Finding:
     Attributes:
         subject: what was judged, such as a case's id.
         reference: what the value was compared with, or None.
-        against: where the reference is from.
+        against: where the reference is from; of an invalid value, why it is none.
         required: whether it is a failure that there is no reference.
     """
 
@@ -57,8 +58,23 @@ class Finding:
         return self.verdict in (Verdict.WORSE, Verdict.MISSING) or (self.verdict == Verdict.NEW and self.required)
 
     def __str__(self) -> str:
+        if self.verdict == Verdict.INVALID:
+            return f"{self.subject}: {self.metric} is invalid: {self.against}"
         shown = ["nothing" if one is None else f"{one:.6g}" for one in (self.value, self.reference)]
         return f"{self.subject}: {self.metric} is {self.verdict}: measured {shown[0]}, {self.against} {shown[1]}"
+
+
+def remarks(findings: Iterable[Finding]) -> list[str]:
+    """What passes nothing and fails nothing and has to be seen: stale and invalid values, a line for each kind."""
+    groups: dict[tuple[str, ...], dict[str, Finding]] = {}
+    for one in findings:
+        if one.verdict in (Verdict.STALE, Verdict.INVALID):
+            groups.setdefault((one.verdict, one.metric, one.against), {}).setdefault(one.subject, one)
+    lines = []
+    for (verdict, metric, _), group in groups.items():
+        first = str(next(iter(group.values())))
+        lines.append(first if len(group) == 1 else f"{metric} is {verdict} in {len(group)} cases, such as {first}")
+    return lines
 
 
 def judge(metric: Metric, measured: float | None, reference: float | None, *, tolerance: float = 0.0) -> Verdict:

@@ -3,61 +3,26 @@
 Knows neither pytest nor the command line, and imports torch only when something has to be run.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vitbench import baselines, compare, identity, machine, papers
 from vitbench.baselines import ANY, Measurement
 from vitbench.case import Budget, Case
 from vitbench.compare import Finding, Verdict
-from vitbench.errors import UserError, unknown
 from vitbench.identity import Identity
 from vitbench.metrics import METRICS
+from vitbench.options import Options
 from vitbench.records import Record, Store
-from vitbench.selection import Selection
 
 if TYPE_CHECKING:
     from vitbench.measure.speed import Stopwatch
 
 # What is the same on every machine and in every run, and so may fail to the last digit.
 GATED = ("params", "macs")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """What a user said.
-
-    Attributes:
-        runs: directory of the records.
-        data: folder of data sets, or None.
-        seeds: how many seeds each case is trained with.
-        first_seed: the first of them; the others follow.
-        fresh: train again although there is a record.
-    """
-
-    selection: Selection = field(default_factory=Selection)
-    runs: Path = Path(".vitbench")
-    data: Path | None = None
-    download: bool = False
-    device: str = "cpu"
-    precision: str = "fp32"
-    seeds: int = 1
-    first_seed: int = 0
-    fresh: bool = False
-    fail_on_missing: bool = False
-
-    @property
-    def all_seeds(self) -> range:
-        """Every seed that each case is trained with."""
-        return range(self.first_seed, self.first_seed + self.seeds)
-
-    @property
-    def budget(self) -> Budget:
-        """How much of a recipe is run."""
-        return self.selection.budget
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +64,20 @@ def _mean(records: tuple[tuple[Record, bool], ...], metric: str) -> float | None
     return sum(numbers) / len(numbers) if numbers and len(numbers) == len(values) else None
 
 
+class Ledger(Store):
+    """A runs directory that remembers what this session wrote, and so what another process made meanwhile."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.made: set[str] = set()
+
+    def write(self, identity: Identity, record: Record) -> Path:
+        """As `Store.write`."""
+        path = super().write(identity, record)
+        self.made.add(identity.key)
+        return path
+
+
 @dataclass
 class Session:
     """Does cases and remembers what this session made."""
@@ -108,27 +87,7 @@ class Session:
     stopwatch: "Stopwatch | None" = None
 
     def __post_init__(self) -> None:
-        self.store = Store(self.options.runs)
-        self.made: set[str] = set()
-
-    def check(self) -> None:
-        """Refuse names that nothing has, and a runs directory that is none.
-
-        Raises:
-            UserError: naming the option and the way out.
-        """
-        self.options.selection.check()
-        if self.options.runs.exists() and not self.options.runs.is_dir():
-            raise UserError(f"--runs: {self.options.runs} is a file; name a folder")
-        for name in self.options.selection.models:
-            leaf, _, variant = name.partition("/")
-            if leaf == "timm":
-                if not variant:
-                    raise UserError(f"--model: {name} names no model of timm; name one, such as timm/resnet18")
-                import timm  # takes seconds, so only where somebody asks for one of its models
-
-                if not timm.is_model(variant):
-                    raise unknown("timm model", variant, timm.list_models(), where="--model")
+        self.store = Ledger(self.options.runs)
 
     @cached_property
     def papers(self) -> Mapping[str, papers.Paper]:
@@ -152,16 +111,24 @@ class Session:
         plain = [] if case.is_baseline else [self.run_of(case.baseline, seed) for seed in self.options.all_seeds]
         before = tuple(self._do(one) for one in plain)  # first, so that an interrupted night leaves whole pairs
         records = tuple(self._do(one) for one in identities)
-        return Outcome(case=case, records=records, plain=before, findings=tuple(self._floor(case, records)))
+        findings = [
+            *self._floor(case, records),
+            *self._stale(case, records),
+            *invalid(case, (one for one, _ in records)),
+        ]
+        findings += invalid(case.baseline, (one for one, _ in before))
+        return Outcome(case=case, records=records, plain=before, findings=tuple(findings))
 
     def size(self, case: Case) -> Outcome:
         """Count a case's parameters and MACs, or read them, and judge them against what we recorded."""
         records = (self._do(identity.of_size(case)),)
-        return Outcome(case=case, records=records, findings=tuple(self._gate(case, records[0][0])))
+        findings = (*self._gate(case, records[0][0]), *invalid(case, [records[0][0]]))
+        return Outcome(case=case, records=records, findings=findings)
 
     def timing(self, case: Case, kind: str) -> Outcome:
         """Time a case ("inference" or "training") on this machine, or read it."""
-        return Outcome(case=case, records=(self._do(self.timing_of(case, kind)),))
+        records = (self._do(self.timing_of(case, kind)),)
+        return Outcome(case=case, records=records, findings=tuple(invalid(case, [records[0][0]])))
 
     def run_of(self, case: Case, seed: int) -> Identity:
         """The run that a case needs under a seed."""
@@ -176,14 +143,14 @@ class Session:
     def is_done(self, one: Identity) -> bool:
         """Whether a run would be read and not made."""
         done = self.store.read(one) is not None
-        return done and (not self.options.fresh or one.key in self.made)
+        return done and (not self.options.fresh or one.key in self.store.made)
 
     def _do(self, one: Identity) -> tuple[Record, bool]:
         """A record, and whether it was read and not made in this session."""
-        fresh = self.options.fresh and one.key not in self.made
+        fresh = self.options.fresh and one.key not in self.store.made
         record = None if fresh else self.store.read(one)
         if record is not None:
-            return record, one.key not in self.made
+            return record, one.key not in self.store.made
         from vitbench import run  # imports torch
 
         setting = run.Setting(
@@ -195,8 +162,7 @@ class Session:
             stopwatch=self.stopwatch,
         )
         record = run.execute(one, setting, fresh=fresh)
-        self.made.add(one.key)
-        return record, False
+        return record, one.key not in self.store.made
 
     def _gate(self, case: Case, record: Record) -> list[Finding]:
         findings = []
@@ -209,8 +175,22 @@ class Session:
                 continue
             # Recorded values are written with ten digits.
             verdict = compare.judge(METRICS[name], value, reference, tolerance=1e-9 * abs(reference or 0))
-            findings.append(self._finding(case, name, verdict, value, reference, "recorded"))
+            against = "recorded"
+            if old and _is_stale(old[0], record):
+                verdict, against = Verdict.STALE, f"recorded {old[0].date} by another version"
+            findings.append(self._finding(case, name, verdict, value, reference, against))
         return findings
+
+    def _stale(self, case: Case, records: tuple[tuple[Record, bool], ...]) -> Iterator[Finding]:
+        """Accuracies that were recorded of these runs, all by another version of what determines them."""
+        cell = baselines.cell_of(case, self.options.budget, "accuracy")
+        for record, _ in records:
+            seed, precision = str(record.identity["seed"]), record.identity["precision"]
+            old = [one for one in self.recorded if (one.cell, one.seed, one.precision) == (cell, seed, precision)]
+            if old and all(_is_stale(one, record) for one in old):
+                value, last = record.measurements.get("accuracy"), max(old, key=lambda one: one.date)
+                against = f"recorded {last.date} by another version"
+                yield self._finding(case, "accuracy", Verdict.STALE, value, last.value, against)
 
     def _floor(self, case: Case, records: tuple[tuple[Record, bool], ...]) -> list[Finding]:
         """Quick runs pass above a floor; 360 test images cannot tell anything finer."""
@@ -247,41 +227,18 @@ class Session:
         )
 
 
+def _is_stale(recorded: Measurement, record: Record) -> bool:
+    """Whether it was recorded of another run: a leaf, the data or the loop had another version."""
+    return bool(recorded.key) and recorded.key != record.key[: len(recorded.key)]
+
+
+def invalid(case: Case, records: Iterable[Record]) -> Iterator[Finding]:
+    """Metrics that failed their own checks."""
+    blank: dict[str, Any] = {"value": None, "reference": None}
+    for metric, reason in {pair: None for record in records for pair in record.invalid.items()}:
+        yield Finding(subject=case.id, metric=metric, verdict=Verdict.INVALID, against=reason, **blank)
+
+
 def _same_size(recorded: tuple[str, ...], wanted: tuple[str, ...]) -> bool:
     """Sizes do not depend on the recipe, and are recorded without it."""
     return recorded[:4] == wanted[:4] and recorded[5:] == wanted[5:]
-
-
-def forecast(session: Session, cases: Sequence[Case]) -> str:
-    """How many runs the cases need, how many there are already, and what the rest takes as far as is known."""
-    wanted: dict[str, tuple[Case, Identity]] = {}
-    for case in cases:
-        for seed in session.options.all_seeds:
-            for one in (case, case.baseline):
-                run = session.run_of(one, seed)
-                wanted.setdefault(run.key, (one, run))
-    open_runs = [(case, run) for case, run in wanted.values() if not session.is_done(run)]
-    text = f"vitbench: {len(wanted)} runs behind {len(cases)} cases, {len(wanted) - len(open_runs)} of them done"
-    seconds = [_seconds(session, case) for case, _ in open_runs]
-    known = [one for one in seconds if one is not None]
-    if known and len(known) == len(seconds):
-        text += f"; about {_duration(sum(known))} as recorded on {session.options.device}"
-    return f"{text} ({session.options.budget} budget on {session.options.device})"
-
-
-def _seconds(session: Session, case: Case) -> float | None:
-    """What training a case took where it was recorded, on a device of the same kind."""
-    cell = baselines.cell_of(case, session.options.budget, "train_seconds")
-    on_gpu = session.options.device != "cpu"
-    taken = [one.value for one in session.recorded if one.cell == cell and ("NVIDIA" in one.device) == on_gpu]
-    return sum(taken) / len(taken) if taken else None
-
-
-def _duration(seconds: float) -> str:
-    return (
-        f"{seconds:.0f} s"
-        if seconds < 120
-        else f"{seconds / 60:.0f} min"
-        if seconds < 7200
-        else f"{seconds / 3600:.1f} h"
-    )

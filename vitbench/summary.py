@@ -1,18 +1,26 @@
 """The end of a session: what its outcomes add up to, for the terminal, the exit code and the report."""
 
+import errno
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from vitbench import compare
 from vitbench.case import Case
 from vitbench.compare import Finding, Verdict
 from vitbench.identity import Identity
 from vitbench.metrics import METRICS
-from vitbench.session import Outcome, Session
+from vitbench.session import Outcome, Session, invalid
 
 PROPERTY = "vitbench"  # name of the pytest property that carries a payload from a worker to its controller
+
+# Errors of a folder that we write to.
+FULL = {errno.ENOSPC, errno.EDQUOT}
+REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG}
+PLACES = "--runs, --report or --out"
 
 Payload = Mapping[str, Any]
 
@@ -34,13 +42,26 @@ def payload(outcome: Outcome, kind: str) -> dict[str, Any]:
         "id": outcome.case.id,
         "kind": kind,
         "values": {metric: value for metric, value in values.items() if value is not None},
-        "status": outcome.cached or f"measured in {seconds(outcome):.1f} s",
+        "status": _status(outcome),
         "cached": bool(outcome.cached),
-        "invalid": dict(outcome.records[0][0].invalid),
+        "findings": [asdict(one) | {"verdict": str(one.verdict)} for one in outcome.findings],
         "exit": exit_of(outcome.findings),
         "plain": _plain(outcome),
         "problems": [],
     }
+
+
+def _status(outcome: Outcome) -> str:
+    """Where the values are from, and which of them are none."""
+    status = outcome.cached or f"measured in {seconds(outcome):.1f} s"
+    invalid = dict.fromkeys(metric for record, _ in outcome.records for metric in record.invalid)
+    return f"{status}; invalid: {', '.join(invalid)}" if invalid else status
+
+
+def undone(case: Case, kind: str, status: str, code: int) -> dict[str, Any]:
+    """A case of which nothing came out: "skipped" or "failed"."""
+    nothing: dict[str, Any] = {"values": {}, "cached": False, "findings": [], "problems": []}
+    return nothing | {"id": case.id, "kind": kind, "status": status, "exit": code}
 
 
 def _plain(outcome: Outcome) -> dict[str, Any] | None:
@@ -82,10 +103,26 @@ def exit_code(payloads: Sequence[Payload], plain_failures: int) -> int | None:
     return next((code for code in order if code in codes), None)
 
 
-def of_os_error(error: OSError) -> str:
-    """One line for what the machine refused: a full disk, a folder that cannot be written."""
-    where = f"{error.filename}: " if error.filename else ""
-    return f"{where}{error.strerror or error}; free space, or name another folder with --runs, --report or --out"
+def of_os_error(error: OSError, *folders: Path) -> str:
+    """One line for what the machine refused, with the way out where it is ours to name.
+
+    Args:
+        folders: that we write to; a user can name others.
+    """
+    text = f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror or error)
+    if error.errno in FULL:
+        return f"{text}; free space, or name another folder with {PLACES}"
+    path = Path(os.fsdecode(error.filename)).absolute() if isinstance(error.filename, str | bytes) else None
+    if path and error.errno in REFUSED and any(path.is_relative_to(one.absolute()) for one in folders):
+        return f"{text}; name another folder with {PLACES}"
+    return text
+
+
+def interrupted(*, fresh: bool) -> str:
+    """How to go on after Ctrl-C."""
+    if fresh:
+        return "interrupted: what is done is kept; --fresh would begin anew, so leave it out to go on"
+    return "interrupted: the same command goes on where it stopped"
 
 
 def lines(payloads: Sequence[Payload]) -> Iterator[str]:
@@ -104,8 +141,11 @@ def lines(payloads: Sequence[Payload]) -> Iterator[str]:
             yield f"{heading}: {len(rows)} cases, {cached} of them read from records"
             yield from terminal.table(kind, _with_plain(rows)).splitlines()
             yield ""
-        reasons = dict.fromkeys(f"{metric}: {reason}" for one in rows for metric, reason in one["invalid"].items())
-        yield from (f"not valid: {reason}" for reason in reasons)
+        yield from compare.remarks(_finding(found) for one in rows for found in one["findings"])
+
+
+def _finding(content: Mapping[str, Any]) -> Finding:
+    return Finding(**{**content, "verdict": Verdict(content["verdict"])})
 
 
 def _with_plain(rows: Sequence[Payload]) -> list[Payload]:
@@ -130,16 +170,19 @@ def write_report(session: Session, folder: Path) -> Path:
     cases = session.options.selection.cases(session.papers.values())
     measured: list[baselines.Measurement] = []
     links: dict[str, str] = {}
+    findings: list[Finding] = []
     for case, identity in wanted(session, cases):
         record = session.store.read(identity)
         if record is not None:
             measured += baselines.measurements(case, record, machine="")
+            findings += invalid(case, [record])
             links[record.key[:12]] = _link(session.store.folder(identity) / "record.json", folder)
     material = pages.Material(
         papers=list(session.papers.values()),
         results=Results(measured),
         cases={session.options.budget: cases},
         links=links,
+        findings=findings,
         problems=session.store.problems,
     )
     return pages.write(folder, material)[0]

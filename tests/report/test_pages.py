@@ -201,6 +201,24 @@ def test_with_nothing_measured_a_page_still_shows_what_is_printed(paper, materia
     assert "## `quick` budget" not in page
 
 
+def test_each_machine_has_its_own_table_of_speeds(paper, material, measured):
+    other = measured("vit", "ce", "digits", 9000.0, "training", budget="quick", machine="h200")
+    page = pages.page(paper, replace(material, results=Results([*material.results, other])))
+    speed = page.partition("## Speed, `quick` budget")[2].partition("\n## ")[0]
+    first, second = speed.split("Medians on ")[1:]
+    assert first.startswith("a processor, fp32, eager.")
+    assert "| 400 " in first
+    assert second.startswith("h200: NVIDIA H200, fp32, eager.")
+    assert "| 9000 " in second
+
+
+def test_several_precisions_are_said(paper, material, measured):
+    other = measured("vit", "ce", "cifar10", 9.0, precision="bf16")
+    page = pages.page(paper, replace(material, results=Results([*material.results, other])))
+    assert "A cell that was run under several precisions shows its fp32 runs alone." in page
+    assert "several precisions" not in pages.page(paper, material)
+
+
 def test_verdicts_are_counted(paper, material):
     page = pages.page(paper, material)
     assert "Printed cells under the paper's own budget: 6 reproduced, 5 deviates, 2 opposite sign, 4 not run." in page

@@ -84,6 +84,48 @@ def test_of_two_values_of_one_cell_and_seed_the_later_counts(measured, plain, or
     assert (value.mean, value.n) == (62.0, 1)
 
 
+def test_accuracies_of_several_machines_are_of_one_experiment(measured, plain):
+    here = measured("vit", "ce", "cifar10", 60.0, machine="cpu", date="2026-11-02", seed="0")
+    there = measured("vit", "ce", "cifar10", 62.0, machine="h200", date="2026-01-01", seed="1")
+    again = measured("vit", "ce", "cifar10", 10.0, machine="h200", date="2026-01-01", seed="0")
+    value = Results([here, there, again]).value(plain, "paper", "accuracy")
+    assert (value.mean, value.n) == (61.0, 2)
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_precisions_are_neither_averaged_nor_do_they_overwrite_each_other(measured, plain, method, order):
+    made = [
+        measured("vit", "ce", "cifar10", 60.0, precision="fp32", date="2026-01-01"),
+        measured("vit", "ce", "cifar10", 10.0, precision="bf16", date="2026-11-02"),
+        measured("vit", "ce", "cifar10", 20.0, precision="bf16", date="2026-11-02", seed="1"),
+        measured("vit", "ce + 0.1*me", "cifar10", 30.0, precision="bf16"),
+    ][::order]
+    results = Results(made)
+    assert results.value(plain, "paper", "accuracy") == Value(mean=60.0, spread=None, n=1)
+    assert results.value(method, "paper", "accuracy").mean == 30.0
+    assert results.gain(method, "paper", "accuracy") is None
+    assert len(list(results)) == 4
+
+
+def test_speeds_are_those_of_a_place(measured, plain):
+    timed = {"metric": "training", "budget": "quick"}
+    made = [
+        measured("vit", "ce", "cifar10", 100.0, machine="cpu", device="a processor", date="2026-11-03", **timed),
+        measured("vit", "ce", "cifar10", 900.0, machine="h200", **timed),
+        measured("vit", "ce", "cifar10", 1800.0, machine="h200", precision="bf16", **timed),
+    ]
+    results = Results(made)
+    assert results.value(plain, "quick", "training") is None
+    assert [
+        results.on(place).value(plain, "quick", "training").mean for place in results.places("small2026", "quick")
+    ] == [
+        100.0,
+        1800.0,
+        900.0,
+    ]
+    assert results.places("another", "quick") == results.places("small2026", "paper") == []
+
+
 def test_a_case_is_found_whether_its_defaults_are_spelt_out_or_not(measured, method):
     results = Results([measured("vit", "ce + 0.1*me", "cifar10", 65.5)])
     spelt = replace(method, objective=parse("ce + 0.1*me(ratio=0.75)"))

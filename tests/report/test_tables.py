@@ -237,14 +237,16 @@ def test_speeds_show_what_was_timed(paper, measured):
     )
     made += timed(measured, "vit", "ce + me", training=300.0, step_ms=16.0, step_ratio=1.3)
     made += timed(measured, "cvt", "ce + me", training=300.0)
-    headers, rows = tables.speed_table(cases, Results(made), "quick")
+    results = Results(made)
+    (place,) = results.places("small2026", "quick")
+    headers, rows = tables.speed_table(cases, results.on(place), "quick")
     assert len(headers) == 7
     assert rows == [
         ["CvT", "ce + me", "-", "300", "-", "-", "-"],
         ["ViT", "ce", "1234", "400", "12.35", "1.00", "0.80"],
         ["ViT", "ce + me", "1234", "300", "16.00", "1.30", "-"],
     ]
-    assert tables.speed_table(cases, Results(made), "paper")[1] == []
+    assert tables.speed_table(cases, results.on(place), "paper")[1] == []
 
 
 def test_conclusions_are_held_against_print_and_against_ours(paper, results, measured):

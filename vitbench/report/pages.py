@@ -9,12 +9,14 @@ from urllib.parse import quote
 
 from tabulate import tabulate
 
+from vitbench import compare
 from vitbench.case import Budget, Case
+from vitbench.compare import Finding
 from vitbench.errors import UserError
 from vitbench.papers import Paper, Table
 from vitbench.records import write_whole
 from vitbench.report import tables
-from vitbench.report.results import Results
+from vitbench.report.results import Place, Results
 from vitbench.selection import sizes, timings
 
 MACS_NOTE = """\
@@ -38,6 +40,7 @@ class Material:
     Attributes:
         cases: per budget, the cases whose rows are shown.
         links: per run key, where its record is.
+        findings: stale and invalid values, which no table shows as numbers.
         problems: one line for each file that could not be used.
     """
 
@@ -45,6 +48,7 @@ class Material:
     results: Results
     cases: Mapping[Budget, Sequence[Case]]
     links: Mapping[str, str] = field(default_factory=dict)
+    findings: Sequence[Finding] = ()
     problems: Sequence[str] = ()
 
 
@@ -57,9 +61,8 @@ def write(folder: Path, material: Material) -> list[Path]:
     Raises:
         UserError: if the folder has a README.md that is not ours.
     """
+    check(folder)
     index = folder / "README.md"
-    if index.is_file() and not index.read_text(encoding="utf-8", errors="replace").startswith("# Reports\n"):
-        raise UserError(f"{index} is not one of our reports and would be overwritten; name another folder")
     written = [index]
     for paper in material.papers:
         path = folder / f"{paper.name}.md"
@@ -67,6 +70,17 @@ def write(folder: Path, material: Material) -> list[Path]:
         written.append(path)
     write_whole(index, _index(material))
     return written
+
+
+def check(folder: Path) -> None:
+    """Refuse to overwrite what we did not write.
+
+    Raises:
+        UserError: if the folder has a README.md that is not ours.
+    """
+    index = folder / "README.md"
+    if index.is_file() and not index.read_text(encoding="utf-8", errors="replace").startswith("# Reports\n"):
+        raise UserError(f"{index} is not one of our reports and would be overwritten; name another folder")
 
 
 def page(paper: Paper, material: Material) -> str:
@@ -101,6 +115,7 @@ def _sections(paper: Paper, material: Material) -> Iterator[str]:
     yield from _speeds(paper, material)
     yield from _quick(paper, material)
     yield from _records(paper, material)
+    yield from _remarks(paper, material)
     yield from _problems(material)
 
 
@@ -153,14 +168,22 @@ def _sizes(paper: Paper, material: Material) -> Iterator[str]:
 
 def _speeds(paper: Paper, material: Material) -> Iterator[str]:
     for budget, cases in material.cases.items():
-        own = [one for one in cases if one.paper == paper.name]
-        grid = tables.speed_table(timings(own), material.results, budget)
-        if grid[1]:
-            devices = {one.device for one in material.results if one.metric == "training" and one.budget == budget}
-            yield f"## Speed, `{budget}` budget"
-            where = _escaped(", ".join(sorted(devices)))
-            yield f"Medians on {where}. A step is timed in turn with a plain `ce` step of its model."
-            yield _markdown(grid)
+        own = timings(one for one in cases if one.paper == paper.name)
+        heading = [f"## Speed, `{budget}` budget"]
+        places = material.results.places(paper.name, budget)
+        for place in places:
+            grid = tables.speed_table(own, material.results.on(place), budget)
+            if grid[1]:
+                yield from heading
+                heading = []
+                where = place.device if len(places) == 1 else _where(place)
+                yield f"Medians on {_escaped(where)}. A step is timed in turn with a plain `ce` step of its model."
+                yield _markdown(grid)
+
+
+def _where(place: Place) -> str:
+    device = f"{place.machine}: {place.device}" if place.machine else place.device
+    return f"{device}, {place.precision}, {place.engine}"
 
 
 def _quick(paper: Paper, material: Material) -> Iterator[str]:
@@ -206,7 +229,17 @@ def _records(paper: Paper, material: Material) -> Iterator[str]:
             "Date",
             "Record",
         ]
-        yield from ("## Runs", "Every accuracy above comes from these.", _markdown((headers, rows)))
+        mixed = len({row[6].partition(",")[0] for row in rows}) > 1
+        note = " A cell that was run under several precisions shows its fp32 runs alone." if mixed else ""
+        yield from ("## Runs", f"Every accuracy above comes from these.{note}", _markdown((headers, rows)))
+
+
+def _remarks(paper: Paper, material: Material) -> Iterator[str]:
+    lines = compare.remarks(one for one in material.findings if one.subject.startswith(f"{paper.name}/"))
+    if lines:
+        yield "## Stale or invalid"
+        yield "Stale: recorded by another version of what the value depends on. Invalid: it failed its own checks."
+        yield "\n".join(f"- {_escaped(line)}" for line in lines)
 
 
 def _problems(material: Material) -> Iterator[str]:

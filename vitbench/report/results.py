@@ -3,6 +3,7 @@
 import statistics
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import groupby
 
 from vitbench.baselines import Measurement, cell_of
 from vitbench.case import Case
@@ -30,20 +31,56 @@ class Value:
         return f"{self.mean:.{decimals}f} ± {self.spread:.{decimals}f} (n = {self.n})"
 
 
+@dataclass(frozen=True, kw_only=True, order=True)
+class Place:
+    """What a speed is measured on and with; nothing measured elsewhere is averaged with it."""
+
+    machine: str
+    device: str
+    precision: str
+    engine: str
+
+
 class Results:
     """Measurements, found by the case and metric that they belong to.
 
+    Accuracies of several machines are of one experiment: where two share a cell, a seed and a precision, the later date
+    counts. Precisions are never mixed: a cell shows fp32, or the first precision by name where it has no fp32.
+    Speeds are those of a place, see `on`.
+
     Args:
-        measurements: where two share a cell and a seed, the later date counts.
+        measurements: of any papers, machines and dates.
+        place: the only one whose speeds are found; None finds no speed.
     """
 
-    def __init__(self, measurements: Iterable[Measurement]) -> None:
+    def __init__(self, measurements: Iterable[Measurement], *, place: Place | None = None) -> None:
+        kept: dict[tuple[object, ...], Measurement] = {}
+        for one in sorted(measurements, key=lambda one: (one.date, one.machine, one.key)):
+            where = one.precision if METRICS[one.metric].portable else place_of(one)
+            kept[one.cell, one.seed, where] = one
+        self.measurements = sorted(kept.values(), key=lambda one: (one.cell, one.seed, place_of(one)))
         self.cells: dict[tuple[str, ...], dict[str, Measurement]] = {}
-        for one in sorted(measurements, key=lambda one: one.date):
-            self.cells.setdefault(one.cell, {})[one.seed] = one
+        for cell, group in groupby(self.measurements, key=lambda one: one.cell):
+            self.cells[cell] = self._shown(list(group), place)
+
+    @staticmethod
+    def _shown(group: list[Measurement], place: Place | None) -> dict[str, Measurement]:
+        if not METRICS[group[0].metric].portable:
+            return {one.seed: one for one in group if place_of(one) == place}
+        precision = min((one.precision for one in group), key=lambda name: (name != "fp32", name))
+        return {one.seed: one for one in group if one.precision == precision}
 
     def __iter__(self) -> Iterator[Measurement]:
-        return (one for _, cell in sorted(self.cells.items()) for _, one in sorted(cell.items()))
+        return iter(self.measurements)
+
+    def places(self, paper: str, budget: str) -> list[Place]:
+        """Where training steps or inference of a paper were timed."""
+        timed = (one for one in self if one.metric in ("training", "inference"))
+        return sorted({place_of(one) for one in timed if (one.paper, one.budget) == (paper, budget)})
+
+    def on(self, place: Place) -> "Results":
+        """The same with the speeds of one place."""
+        return Results(self.measurements, place=place)
 
     def of(self, case: Case, budget: str, metric: str) -> dict[str, Measurement]:
         """Per seed, the measurement of a case."""
@@ -55,13 +92,19 @@ class Results:
         return _value([one.value for one in self.of(case, budget, metric).values()])
 
     def gain(self, case: Case, budget: str, metric: str) -> Value | None:
-        """The case minus its plain baseline, paired by seed."""
+        """The case minus its plain baseline, paired by seed and of one precision."""
         ours, plain = self.of(case, budget, metric), self.of(case.baseline, budget, metric)
-        return _value([ours[seed].value - plain[seed].value for seed in sorted(ours.keys() & plain.keys())])
+        pairs = [(ours[seed], plain[seed]) for seed in sorted(ours.keys() & plain.keys())]
+        return _value([one.value - other.value for one, other in pairs if one.precision == other.precision])
 
     def budgets(self, paper: str) -> list[str]:
         """Budgets under which something of a paper was trained."""
         return sorted({cell[5] for cell in self.cells if cell[0] == paper and cell[6] == "accuracy"})
+
+
+def place_of(one: Measurement) -> Place:
+    """Where a measurement was made."""
+    return Place(machine=one.machine, device=one.device, precision=one.precision, engine=one.engine)
 
 
 def _value(values: list[float]) -> Value | None:

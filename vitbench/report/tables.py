@@ -170,10 +170,11 @@ def size_table(cases: Sequence[Case], results: Results) -> Grid:
 
 
 def speed_table(cases: Sequence[Case], results: Results, budget: str) -> Grid:
-    """Throughput and the cost of a step on one machine.
+    """Throughput and the cost of a step at one place.
 
     Args:
         cases: one per model, set of terms and data set.
+        results: those of the place, see `Results.on`.
     """
     headers = [
         "Model",

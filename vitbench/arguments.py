@@ -1,0 +1,94 @@
+"""What several commands of the command line take: which cases, and where records, data and baselines are."""
+
+import argparse
+import os
+from pathlib import Path
+from typing import Any, NoReturn
+
+from vitbench import papers
+from vitbench.case import Budget
+from vitbench.options import Options, folder
+from vitbench.selection import Selection
+from vitbench.session import Session
+
+
+class Parser(argparse.ArgumentParser):
+    """Refuses in one line, as everything here does."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what was wrong, and where the help is."""
+        if message.endswith("expected one argument"):
+            option = message.split()[1].rstrip(":")
+            message += f" (one that begins with a minus is written {option}=-...)"
+        self.exit(2, f"{self.prog}: {message}; see `{self.prog} --help`\n")
+
+
+def add_selection(command: argparse.ArgumentParser) -> None:
+    """Options that choose cases."""
+    command.add_argument("--budget", choices=[one.value for one in Budget], help="default: quick, with --gpu paper")
+    command.add_argument("--gpu", action="store_true", help="on the GPU")
+    command.add_argument("--all-rows", action="store_true", help="quick budget: every row of the tables")
+    command.add_argument("--dataset", action="append", default=[], metavar="NAME")
+    command.add_argument("--model", action="append", default=[], metavar="NAME")
+    command.add_argument(
+        "--objective",
+        action="append",
+        default=[],
+        metavar="EXPR",
+        help="or --objective='-0.1*me+ce'",
+    )
+
+
+def add_runs(command: argparse.ArgumentParser) -> None:
+    """The option that says where records are."""
+    command.add_argument(
+        "--runs", default=".vitbench", metavar="DIR", help="records and checkpoints (default: .vitbench)"
+    )
+
+
+def add_places(command: argparse.ArgumentParser) -> None:
+    """Options that say where records and data are."""
+    add_runs(command)
+    command.add_argument("--data", default=os.environ.get("VITBENCH_DATA") or None, help="folder of data sets")
+    command.add_argument("--download", action="store_true", help="fetch absent data sets into it")
+
+
+def session_of(options: argparse.Namespace) -> Session:
+    """The session that a command's options ask for.
+
+    Raises:
+        UserError: naming the option and the way out.
+    """
+    selection = Selection(
+        budget=Budget(options.budget or ("paper" if options.gpu else "quick")),
+        all_rows=options.all_rows,
+        datasets=tuple(options.dataset),
+        models=tuple(options.model),
+        objectives=tuple(options.objective),
+    )
+    places: dict[str, Any] = {}
+    if hasattr(options, "runs"):
+        places = {"runs": folder(options.runs, "--runs"), "data": _data(options), "download": options.download}
+    made = Options(
+        selection=selection,
+        device="cuda" if options.gpu else "cpu",
+        seeds=getattr(options, "seeds", 1),
+        first_seed=getattr(options, "seed", 0),
+        fresh=getattr(options, "fresh", False),
+        **places,
+    )
+    made.check()
+    return Session(made)
+
+
+def _data(options: argparse.Namespace) -> Path | None:
+    return None if options.data is None else folder(options.data, "--data")
+
+
+def recorded_folder(options: argparse.Namespace) -> Path:
+    """Where the recorded baselines are.
+
+    Raises:
+        UserError: if --recorded can be no folder.
+    """
+    return papers.data_folder() / "recorded" if options.recorded is None else folder(options.recorded, "--recorded")

@@ -1,0 +1,37 @@
+"""What a machine has: versions, device, data sets found and missing."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from vitbench import leaves, machine, summary
+from vitbench.errors import UserError
+
+
+def lines(data: Path | None, *, download: bool = False) -> Iterator[str]:
+    """One line for each thing that a benchmark needs, with what to do where it is missing.
+
+    Args:
+        data: folder of data sets, or None.
+        download: fetch what is absent.
+    """
+    for name, version in machine.versions().items():
+        yield f"{name:12} {version}"
+    import torch
+
+    gpus = [torch.cuda.get_device_name(one) for one in range(torch.cuda.device_count())]
+    yield f"{'device':12} {machine.device_name('cpu')}, {machine.threads()} thread a run"
+    yield f"{'GPU':12} {', '.join(gpus) or 'none that torch sees: run without --gpu, or install the driver'}"
+    yield f"{'data':12} {data or 'no folder: give --data DIR or set VITBENCH_DATA'}"
+    for name in leaves.known("datasets"):
+        yield f"  {name:10} {_state(name, data, download)}"
+
+
+def _state(name: str, data: Path | None, download: bool) -> str:
+    leaf = leaves.find("datasets", name)
+    try:
+        leaf.load()(data, image_size=leaf.constants["IMAGE_SIZE"], download=download)
+    except UserError as error:
+        return str(error)
+    except OSError as error:
+        return summary.of_os_error(error)
+    return "found"

@@ -1,0 +1,79 @@
+"""The end of a pytest session: outcomes gathered from all workers, the report, the tables, the exit code."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vitbench import summary
+from vitbench.errors import UserError
+from vitbench.session import Session
+
+
+def is_case(nodeid: str) -> bool:
+    """Whether a test is a case of ours: its parameter is `paper/table/model/objective/dataset`."""
+    return nodeid.partition("[")[2].count("/") >= 4
+
+
+class Ending:
+    """Gathers the outcomes, of all workers where there are some, and ends the session.
+
+    Args:
+        session: whose outcomes they are.
+        report: folder that the report is written to.
+    """
+
+    def __init__(self, session: Session, report: Path) -> None:
+        self.session = session
+        self.folder = report
+        self.payloads: list[summary.Payload] = []
+        self.plain_failures = 0
+        self.report: Path | None = None
+        self.started = self.interrupted = False
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        """Note that a case of ours was begun."""
+        self.started = self.started or is_case(nodeid)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Take in the payload of a test, or count a failure that none explains."""
+        found = [value for name, value in report.user_properties if name == summary.PROPERTY]
+        if report.when == "call":
+            self.payloads += [one for one in found if isinstance(one, dict)]
+        if report.failed and not any(one["exit"] for one in self.payloads[-1:] if found):
+            self.plain_failures += 1
+
+    def pytest_keyboard_interrupt(self) -> None:
+        """Note that somebody stopped it."""
+        self.interrupted = True
+
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Write the report, and say by the exit code what kind of failure it was."""
+        if not self.payloads:
+            return
+        try:
+            self.report = summary.write_report(self.session, self.folder)
+        except (OSError, UserError) as error:
+            folders = (self.folder, self.session.options.runs)
+            reason = summary.of_os_error(error, *folders) if isinstance(error, OSError) else str(error)
+            self.session.store.problems.append(f"no report: {reason}")
+            session.exitstatus = summary.Exit.INFRASTRUCTURE
+            return
+        code = summary.exit_code(self.payloads, self.plain_failures)
+        if code is not None and session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+            session.exitstatus = code
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        """The tables, what was set aside, where the report is, and how an interrupted session goes on."""
+        if not self.payloads and not (self.started and self.interrupted):
+            return
+        terminalreporter.section(f"vitbench, {self.session.options.budget} budget")
+        for line in summary.lines(self.payloads):
+            terminalreporter.write_line(line)
+        told = [problem for one in self.payloads for problem in one["problems"]]
+        for problem in dict.fromkeys([*told, *self.session.store.problems]):
+            terminalreporter.write_line(f"not used: {problem}", yellow=True)
+        if self.report is not None:
+            terminalreporter.write_line(f"report: {self.report}")
+        if self.interrupted:
+            terminalreporter.write_line(summary.interrupted(fresh=self.session.options.fresh), yellow=True)

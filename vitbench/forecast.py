@@ -1,0 +1,51 @@
+"""What a session will cost, said before it starts: runs in all, runs that are done, and the time of the rest."""
+
+from collections.abc import Sequence
+
+from vitbench import baselines, machine
+from vitbench.case import Case
+from vitbench.identity import Identity
+from vitbench.session import Session
+
+
+def forecast(session: Session, cases: Sequence[Case]) -> str:
+    """How many runs the cases need, how many there are already, and what the rest takes as far as is known."""
+    wanted: dict[str, tuple[Case, Identity]] = {}
+    for case in cases:
+        for seed in session.options.all_seeds:
+            for one in (case, case.baseline):
+                run = session.run_of(one, seed)
+                wanted.setdefault(run.key, (one, run))
+    open_cases = [case for case, run in wanted.values() if not session.is_done(run)]
+    text = f"vitbench: {len(wanted)} runs behind {len(cases)} cases, {len(wanted) - len(open_cases)} of them done"
+    options = session.options
+    return f"{text}{_time(session, open_cases)} ({options.budget} budget on {options.device})"
+
+
+def _time(session: Session, cases: Sequence[Case]) -> str:
+    device = machine.device_name(session.options.device)
+    seconds = [_seconds(session, case, device) for case in cases]
+    known = [one for one in seconds if one is not None]
+    if not known:
+        return ""
+    if len(known) == len(seconds):
+        return f"; about {_duration(sum(known))} as recorded on {device}"
+    unknown = f"{len(seconds) - len(known)} of {len(seconds)} runs have no recorded time"
+    return f"; at least about {_duration(sum(known))} as recorded on {device}; {unknown}"
+
+
+def _seconds(session: Session, case: Case, device: str) -> float | None:
+    """What training a case took where it was recorded on such a device."""
+    cell = baselines.cell_of(case, session.options.budget, "train_seconds")
+    taken = [one.value for one in session.recorded if (one.cell, one.device) == (cell, device)]
+    return sum(taken) / len(taken) if taken else None
+
+
+def _duration(seconds: float) -> str:
+    return (
+        f"{seconds:.0f} s"
+        if seconds < 120
+        else f"{seconds / 60:.0f} min"
+        if seconds < 7200
+        else f"{seconds / 3600:.1f} h"
+    )

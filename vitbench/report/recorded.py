@@ -1,0 +1,46 @@
+"""What a report of the recorded baselines is made of."""
+
+from collections.abc import Iterator, Sequence
+
+from vitbench import identity
+from vitbench.baselines import Measurement
+from vitbench.case import Budget, Case
+from vitbench.compare import Finding, Verdict
+from vitbench.papers import Paper
+from vitbench.report.pages import Material
+from vitbench.report.results import Results
+from vitbench.selection import Selection
+
+
+def material(papers: Sequence[Paper], measured: Sequence[Measurement], problems: Sequence[str] = ()) -> Material:
+    """Every printed table, and the quick ones on the data that something was trained on.
+
+    Args:
+        problems: one line for each file or line that was left out.
+    """
+    trained = sorted({one.dataset for one in measured if one.budget == Budget.QUICK and one.metric == "accuracy"})
+    cases = {Budget.PAPER: Selection(budget=Budget.PAPER).cases(papers)}
+    if any(one.budget == Budget.SHORT for one in measured):
+        cases[Budget.SHORT] = Selection(budget=Budget.SHORT).cases(papers)
+    cases[Budget.QUICK] = Selection(all_rows=True, datasets=tuple(trained)).cases(papers)
+    results = Results(measured)
+    findings = [one for budget in cases for case in cases[budget] for one in stale(case, budget, results)]
+    return Material(papers=papers, results=results, cases=cases, findings=findings, problems=problems)
+
+
+def stale(case: Case, budget: Budget, results: Results) -> Iterator[Finding]:
+    """Accuracies of a case that were recorded by another version of what determines them."""
+    for seed, one in results.of(case, budget, "accuracy").items():
+        if not seed.isdecimal():
+            continue
+        now = identity.of_run(case, budget=budget, seed=int(seed), precision=one.precision)
+        if one.key and one.key != now.key[: len(one.key)]:
+            against = f"recorded {one.date} by another version"
+            yield Finding(
+                subject=case.id,
+                metric="accuracy",
+                verdict=Verdict.STALE,
+                value=None,
+                reference=one.value,
+                against=against,
+            )
