@@ -46,9 +46,9 @@ def test_a_run_has_one_thread_unless_somebody_says_otherwise(monkeypatch, value,
 
 def test_a_timing_on_a_processor_is_keyed_by_its_threads_and_one_on_a_gpu_is_not(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
-    assert machine.timing_key("cpu")["threads"] == "3"
+    assert machine.timing_key("cpu", "eager")["threads"] == "3"
     monkeypatch.setattr(machine, "device_name", lambda device: "a card")
-    assert machine.timing_key("cuda").keys() == {"device", "torch"}
+    assert machine.timing_key("cuda", "graph").keys() == {"device", "engine", "torch"}
 
 
 def test_the_commit_can_be_said_where_there_is_no_git(monkeypatch):

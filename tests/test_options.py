@@ -3,7 +3,8 @@
 import pytest
 
 from vitbench.errors import UserError
-from vitbench.options import Options, folder
+from vitbench.options import Options, duration, folder
+from vitbench.selection import Selection
 
 
 @pytest.mark.parametrize("name", ["", " ", "\t"])
@@ -48,3 +49,34 @@ def test_a_seed_is_no_negative_number(seed):
 
 def test_what_can_be_done_is_not_refused():
     Options(seeds=1000, first_seed=2**63 - 1).check()
+
+
+@pytest.mark.parametrize("name", ["timm", "timm/"])
+def test_timm_alone_is_no_model(name):
+    with pytest.raises(UserError, match=rf"^--model: {name} names no model of timm; name one, such as timm/resnet18$"):
+        Options(selection=Selection(models=(name,))).check()
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("8m", 480), ("90s", 90), ("90", 90), ("1h30m", 5400), ("0.5h", 1800), ("2h5m10s", 7510)]
+)
+def test_a_time_limit_is_hours_minutes_and_seconds(text, seconds):
+    assert duration(text, "--time-limit") == seconds
+
+
+@pytest.mark.parametrize("text", ["", "m", "8 minutes", "-5m", "0", "nan", "inf", "5m1h", "1e3"])
+def test_what_is_no_time_is_refused(text):
+    with pytest.raises(UserError, match="--time-limit is a time such as 90s, 8m or 1h30m, got"):
+        duration(text, "--time-limit")
+
+
+def test_the_engine_follows_the_device_unless_it_is_named():
+    assert Options().engine_name == "eager"
+    assert Options(device="cuda:1").engine_name == "graph"
+    assert Options(device="cuda", engine="compile").engine_name == "compile"
+
+
+@pytest.mark.parametrize("size", [0, -4])
+def test_a_micro_batch_has_an_image(size):
+    with pytest.raises(UserError, match=f"--micro-batch is a number of images, at least 1, got {size}"):
+        Options(micro_batch=size).check()

@@ -416,12 +416,3 @@ def test_precision_and_seed_are_those_asked_for(runs, tmp_path):
 
 def test_an_outcome_without_a_value_has_no_mean():
     assert Outcome(case=case(), records=()).mean("accuracy") is None
-
-
-@pytest.mark.parametrize("name", ["timm", "timm/"])
-def test_timm_alone_is_no_model(tmp_path, name):
-    chosen = Session(Options(selection=Selection(models=(name,)), runs=tmp_path))
-    with pytest.raises(
-        errors.UserError, match=rf"^--model: {name} names no model of timm; name one, such as timm/resnet18$"
-    ):
-        chosen.check()

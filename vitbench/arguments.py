@@ -1,13 +1,16 @@
 """What several commands of the command line take: which cases, and where records, data and baselines are."""
 
 import argparse
+import math
 import os
+import time
 from pathlib import Path
 from typing import Any, NoReturn
 
 from vitbench import papers
 from vitbench.case import Budget
-from vitbench.options import Options, folder
+from vitbench.machine import ENGINES, PRECISIONS
+from vitbench.options import Options, duration, folder
 from vitbench.selection import Selection
 from vitbench.session import Session
 
@@ -53,6 +56,14 @@ def add_places(command: argparse.ArgumentParser) -> None:
     command.add_argument("--download", action="store_true", help="fetch absent data sets into it")
 
 
+def add_training(command: argparse.ArgumentParser) -> None:
+    """Options that say how runs are trained, and for how long."""
+    command.add_argument("--precision", choices=PRECISIONS, default="fp32", help="bf16: autocast over fp32 weights")
+    command.add_argument("--engine", choices=ENGINES, help="default: eager; with --gpu graph, a captured step")
+    command.add_argument("--micro-batch", type=int, metavar="N", help="N images at once, the same batch")
+    command.add_argument("--time-limit", metavar="TIME", help="such as 8m: what was trained is saved when it is over")
+
+
 def session_of(options: argparse.Namespace) -> Session:
     """The session that a command's options ask for.
 
@@ -69,9 +80,14 @@ def session_of(options: argparse.Namespace) -> Session:
     places: dict[str, Any] = {}
     if hasattr(options, "runs"):
         places = {"runs": folder(options.runs, "--runs"), "data": _data(options), "download": options.download}
+    limit = getattr(options, "time_limit", None)
     made = Options(
         selection=selection,
         device="cuda" if options.gpu else "cpu",
+        precision=getattr(options, "precision", "fp32"),
+        engine=getattr(options, "engine", None),
+        micro_batch=getattr(options, "micro_batch", None),
+        deadline=math.inf if limit is None else time.monotonic() + duration(limit, "--time-limit"),
         seeds=getattr(options, "seeds", 1),
         first_seed=getattr(options, "seed", 0),
         fresh=getattr(options, "fresh", False),

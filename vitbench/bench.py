@@ -9,7 +9,7 @@ import pytest
 
 from vitbench import summary
 from vitbench.case import Case
-from vitbench.errors import DataAbsent, DataBroken, NonFinite, OutOfMemory, UserError
+from vitbench.errors import DataAbsent, DataBroken, NonFinite, OutOfMemory, TimeUp, UserError
 from vitbench.session import Outcome, Session
 
 TIMED_CALLS, WARM_CALLS = 20, 2
@@ -72,6 +72,8 @@ class Bench:
             outcome = work()
         except DataAbsent as error:
             skipped, code = str(error), summary.Exit.INFRASTRUCTURE
+        except TimeUp as error:
+            skipped, code = f"time limit: {error}", summary.Exit.INFRASTRUCTURE
         except (DataBroken, OutOfMemory) as error:
             failed, code = str(error), summary.Exit.INFRASTRUCTURE
         except (UserError, NonFinite) as error:

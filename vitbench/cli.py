@@ -10,9 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from vitbench import baselines, doctor, leaves, machine, papers, summary, transport
-from vitbench.arguments import Parser, add_places, add_selection, recorded_folder, session_of
+from vitbench.arguments import Parser, add_places, add_selection, add_training, recorded_folder, session_of
 from vitbench.case import Case
-from vitbench.errors import DataAbsent, DataBroken, NonFinite, OutOfMemory, UserError, unknown
+from vitbench.errors import DataAbsent, DataBroken, NonFinite, OutOfMemory, TimeUp, UserError, unknown
+from vitbench.machine import ENGINES, PRECISIONS
 from vitbench.options import folder
 from vitbench.session import Session
 
@@ -26,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # `vitbench list | head`
         _drop_output()
         return 0
-    except (UserError, NonFinite, OutOfMemory, OSError, KeyboardInterrupt) as error:
+    except (UserError, NonFinite, OutOfMemory, TimeUp, OSError, KeyboardInterrupt) as error:
         code, line = _failure(error, options)
         print(f"vitbench: {line}", file=sys.stderr)
     return code
@@ -37,6 +38,8 @@ def _failure(error: BaseException, options: argparse.Namespace) -> tuple[int, st
     if isinstance(error, KeyboardInterrupt):
         resumable = options.command is _run
         return 128 + signal.SIGINT, summary.interrupted(fresh=options.fresh) if resumable else "interrupted"
+    if isinstance(error, TimeUp):
+        return 0, f"time limit: {error}"
     if isinstance(error, OSError):
         try:
             _flush()
@@ -86,6 +89,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("id")
     add_selection(command)
     add_places(command)
+    add_training(command)
     command.add_argument("--seed", type=int, default=0)
     command.add_argument("--fresh", action="store_true", help="begin anew: train again although there is a record")
     command.set_defaults(command=_run)
@@ -93,6 +97,9 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("record", help="add the records of a runs directory to the baselines")
     add_selection(command)
     add_places(command)
+    command.add_argument("--precision", choices=PRECISIONS, default="fp32", help="of the runs (default: fp32)")
+    command.add_argument("--engine", choices=ENGINES, help="of the timings (default: the device's own)")
+    command.add_argument("--micro-batch", type=int, metavar="N", help="of the runs")
     command.add_argument("--machine", required=True, help="name of the machine, chosen by you, such as h200 or cpu")
     command.add_argument("--reason", required=True, help="why; for the commit that takes them in")
     command.add_argument("--seeds", type=int, default=1)

@@ -21,7 +21,6 @@ from torch import nn
 from vitbench.errors import is_out_of_memory
 from vitbench.learner import Learner
 
-ENGINES = ("eager", "graph", "compile")
 WARM_STEPS = 3  # before a capture: libraries set themselves up, the optimizer makes its state; they train as any other
 
 Step = Callable[[], None]
@@ -70,7 +69,7 @@ class CudaGraphs:
 
 @dataclass
 class Engine:
-    """One of `ENGINES`, for the learners of one run.
+    """What takes the steps, for the learners of one run.
 
     Attributes:
         name: what was asked for; after a fall back, what is used.

@@ -17,11 +17,12 @@ from vitbench.augment import compose
 from vitbench.case import Phase
 from vitbench.contracts import Images, Output, Step
 from vitbench.errors import NonFinite, UserError
+from vitbench.machine import PRECISIONS
 from vitbench.total import Total
 
 VERSION = 2
 
-PRECISIONS = ("fp32", "bf16")
+
 CHECK_EVERY = {"cpu": 1, "cuda": 1000}  # steps between looks at the loss, besides one an epoch; a look makes a GPU wait
 DRAWS = ("augment", "terms")
 

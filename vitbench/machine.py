@@ -9,6 +9,8 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+PRECISIONS = ("fp32", "bf16")
+ENGINES = ("eager", "graph", "compile")  # what takes the steps, see `vitbench.engine`
 PACKAGES = ("vitbench", "torch", "torchvision", "timm", "numpy", "fvcore")
 
 
@@ -50,9 +52,9 @@ def installed(package: str) -> str:
         return "not installed"
 
 
-def timing_key(device: str) -> dict[str, str]:
+def timing_key(device: str, engine: str) -> dict[str, str]:
     """What a timing is keyed by."""
-    key = {"device": device_name(device), "torch": versions()["torch"]}
+    key = {"device": device_name(device), "engine": engine, "torch": versions()["torch"]}
     return key if device != "cpu" else key | {"threads": str(threads())}
 
 

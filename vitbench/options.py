@@ -1,5 +1,7 @@
 """What a user asks of a session: which cases, on what, where to; refused in one line before anything is trained."""
 
+import math
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,6 +22,9 @@ class Options:
         seeds: how many seeds each case is trained with.
         first_seed: the first of them; the others follow.
         fresh: train again although there is a record.
+        engine: how steps are taken, see `vitbench.engine`; None is the device's own.
+        micro_batch: images that go through a network at once, where a whole batch does not fit.
+        deadline: in the seconds of `time.monotonic`, when everything has to be saved.
     """
 
     selection: Selection = field(default_factory=Selection)
@@ -28,6 +33,9 @@ class Options:
     download: bool = False
     device: str = "cpu"
     precision: str = "fp32"
+    engine: str | None = None
+    micro_batch: int | None = None
+    deadline: float = math.inf
     seeds: int = 1
     first_seed: int = 0
     fresh: bool = False
@@ -43,6 +51,11 @@ class Options:
         """How much of a recipe is run."""
         return self.selection.budget
 
+    @property
+    def engine_name(self) -> str:
+        """The engine that was asked for, or the device's own."""
+        return self.engine or ("eager" if self.device == "cpu" else "graph")
+
     def check(self) -> None:
         """Refuse names that nothing has, and numbers that mean nothing.
 
@@ -53,6 +66,8 @@ class Options:
             raise UserError(f"--seeds is a number of trainings, at least 1 and at most {MOST_SEEDS}, got {self.seeds}")
         if not 0 <= self.first_seed < 2**63:
             raise UserError(f"--seed is a number from 0 to 2**63 - 1, got {self.first_seed}")
+        if self.micro_batch is not None and self.micro_batch < 1:
+            raise UserError(f"--micro-batch is a number of images, at least 1, got {self.micro_batch}")
         self.selection.check()
         for name in self.selection.models:
             leaf, _, variant = name.partition("/")
@@ -63,6 +78,21 @@ class Options:
 
                 if not timm.is_model(variant):
                     raise unknown("timm model", variant, timm.list_models(), where="--model")
+
+
+def duration(text: str, option: str) -> float:
+    """Seconds of a time that an option gives, such as `90s`, `8m` or `1h30m`; a bare number is in seconds.
+
+    Raises:
+        UserError: if it is none, or is nothing.
+    """
+    number = r"(\d+(?:\.\d+)?)"
+    found = re.fullmatch(rf"(?:{number}h)?(?:{number}m)?(?:{number}s?)?", text.strip())
+    parts = [float(part or 0) for part in found.groups()] if found else [0.0]
+    seconds = sum(part * unit for part, unit in zip(parts, (3600, 60, 1), strict=False))
+    if seconds <= 0:
+        raise UserError(f"{option} is a time such as 90s, 8m or 1h30m, got {text!r}")
+    return seconds
 
 
 def folder(text: str, option: str) -> Path:

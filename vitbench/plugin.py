@@ -4,7 +4,9 @@ Registered once under this very name, by the entry point of an installed package
 checkout. It does nothing in a session that asks for none of its fixtures and options.
 """
 
+import math
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,8 @@ from vitbench.case import Budget, Case
 from vitbench.ending import Ending, is_case
 from vitbench.errors import UserError
 from vitbench.forecast import forecast
-from vitbench.options import Options, folder
+from vitbench.machine import ENGINES, PRECISIONS
+from vitbench.options import Options, duration, folder
 from vitbench.selection import Selection, sizes, timings
 from vitbench.session import Session
 
@@ -84,7 +87,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="where the report is written (default: report/ in the folder of --runs)",
     )
     add("--seeds", type=int, default=1, metavar="N", help="train each case with N seeds (default: 1)")
-    add("--precision", choices=["fp32", "bf16"], default="fp32", help="bf16: autocast over fp32 weights")
+    add("--precision", choices=PRECISIONS, default="fp32", help="bf16: autocast over fp32 weights")
+    add("--engine", choices=ENGINES, help="how steps are taken (default: eager; with --gpu graph, a captured step)")
+    add("--micro-batch", type=int, metavar="N", help="where a batch does not fit: N images at once, the same batch")
+    add("--time-limit", metavar="TIME", help="such as 8m: the missing runs in order of worth, saved when it is over")
     add("--fresh", action="store_true", help="begin anew: train again although there are records or checkpoints")
     add("--fail-on-missing", action="store_true", help="fail where nothing was recorded to compare with")
 
@@ -118,6 +124,7 @@ def _options(config: pytest.Config) -> Options:
     )
     variable = os.environ.get("VITBENCH_DATA")  # not checked: in a session of other people's tests nobody asked for it
     data = Path(variable) if variable else None
+    limit = math.inf if option.time_limit is None else duration(option.time_limit, "--time-limit")
     return Options(
         selection=selection,
         runs=folder(option.runs, "--runs"),
@@ -125,6 +132,9 @@ def _options(config: pytest.Config) -> Options:
         download=option.download,
         device=_gpu() if option.gpu else "cpu",
         precision=option.precision,
+        engine=option.engine,
+        micro_batch=option.micro_batch,
+        deadline=time.monotonic() + limit,
         seeds=option.seeds,
         fresh=option.fresh,
         fail_on_missing=option.fail_on_missing,

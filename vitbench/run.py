@@ -37,8 +37,9 @@ class Setting:
         data: folder of data sets, or None.
         download: whether absent data may be fetched.
         device: "cpu" or "cuda".
-        engine: one of `vitbench.engine.ENGINES`.
+        engine: see `vitbench.engine`.
         deadline: in the seconds of `time.monotonic`, when everything has to be saved.
+        wait: for another process that does the same run.
         tell: progress: (what, steps done, steps in all, last loss).
         stopwatch: what times a call.
     """
@@ -49,6 +50,7 @@ class Setting:
     device: str = "cpu"
     engine: str = "eager"
     deadline: float = math.inf
+    wait: bool = True
     tell: Callable[[str, int, int, float], None] = lambda what, done, steps, loss: None
     stopwatch: Stopwatch | None = None
 
@@ -64,9 +66,10 @@ def execute(identity: Identity, setting: Setting, *, fresh: bool = False) -> Rec
         NonFinite: if training is lost; `failed.pt` in the run's folder keeps the weights.
         OutOfMemory: naming what did not fit.
         TimeUp: at the deadline; what was trained so far is saved.
+        Busy: if another process does it and `setting.wait` is False.
     """
     kinds = {"run": _train, "size": _count, "inference": _time, "training": _time}
-    with setting.store.lock(identity):
+    with setting.store.lock(identity, wait=setting.wait):
         record = setting.store.read(identity)
         if record is None or fresh:
             checkpoints = _checkpoints(identity, setting)

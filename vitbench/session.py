@@ -105,12 +105,12 @@ class Session:
         """Train a case and its plain baseline under every seed, or read them, and judge.
 
         Raises:
-            UserError, NonFinite, OutOfMemory: as `vitbench.run.execute`.
+            UserError, NonFinite, OutOfMemory, TimeUp: as `vitbench.run.execute`.
         """
         identities = [self.run_of(case, seed) for seed in self.options.all_seeds]
         plain = [] if case.is_baseline else [self.run_of(case.baseline, seed) for seed in self.options.all_seeds]
-        before = tuple(self._do(one) for one in plain)  # first, so that an interrupted night leaves whole pairs
-        records = tuple(self._do(one) for one in identities)
+        before = tuple(self.do(one) for one in plain)  # first, so that an interrupted night leaves whole pairs
+        records = tuple(self.do(one) for one in identities)
         findings = [
             *self._floor(case, records),
             *self._stale(case, records),
@@ -121,22 +121,26 @@ class Session:
 
     def size(self, case: Case) -> Outcome:
         """Count a case's parameters and MACs, or read them, and judge them against what we recorded."""
-        records = (self._do(identity.of_size(case)),)
+        records = (self.do(identity.of_size(case)),)
         findings = (*self._gate(case, records[0][0]), *invalid(case, [records[0][0]]))
         return Outcome(case=case, records=records, findings=findings)
 
     def timing(self, case: Case, kind: str) -> Outcome:
         """Time a case ("inference" or "training") on this machine, or read it."""
-        records = (self._do(self.timing_of(case, kind)),)
+        records = (self.do(self.timing_of(case, kind)),)
         return Outcome(case=case, records=records, findings=tuple(invalid(case, [records[0][0]])))
 
     def run_of(self, case: Case, seed: int) -> Identity:
         """The run that a case needs under a seed."""
-        return identity.of_run(case, budget=self.options.budget, seed=seed, precision=self.options.precision)
+        options = self.options
+        return identity.of_run(
+            case, budget=options.budget, seed=seed, precision=options.precision, micro_batch=options.micro_batch
+        )
 
     def timing_of(self, case: Case, kind: str) -> Identity:
         """The timing that a case needs on this machine."""
-        key = machine.timing_key(self.options.device)
+        engine = self.options.engine_name if kind == "training" else "eager"  # a forward pass is no step
+        key = machine.timing_key(self.options.device, engine)
         budget, precision = self.options.budget, self.options.precision
         return identity.of_timing(case, kind=kind, budget=budget, precision=precision, machine=key)
 
@@ -145,8 +149,16 @@ class Session:
         done = self.store.read(one) is not None
         return done and (not self.options.fresh or one.key in self.store.made)
 
-    def _do(self, one: Identity) -> tuple[Record, bool]:
-        """A record, and whether it was read and not made in this session."""
+    def do(self, one: Identity, *, wait: bool = True) -> tuple[Record, bool]:
+        """A record, and whether it was read and not made in this session.
+
+        Args:
+            wait: for another process that does the run.
+
+        Raises:
+            UserError, NonFinite, OutOfMemory, TimeUp: as `vitbench.run.execute`.
+            Busy: if another process does it and `wait` is False.
+        """
         fresh = self.options.fresh and one.key not in self.store.made
         record = None if fresh else self.store.read(one)
         if record is not None:
@@ -158,6 +170,9 @@ class Session:
             data=self.options.data,
             download=self.options.download,
             device=self.options.device,
+            engine=self.options.engine_name,
+            deadline=self.options.deadline,
+            wait=wait,
             tell=self.tell,
             stopwatch=self.stopwatch,
         )
