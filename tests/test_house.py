@@ -24,7 +24,10 @@ WITH_TORCH = {
     *("models", "terms", "datasets", "measure"),
 }
 # Looks for a GPU and its name only when one is asked for.
-LATE_TORCH = {"vitbench.plugin", "vitbench.cli", "vitbench.doctor", "vitbench.machine", "vitbench.options"}
+LATE_TORCH = {
+    *("vitbench.plugin", "vitbench.cli", "vitbench.doctor", "vitbench.machine", "vitbench.options"),
+    *("vitbench.arguments", "vitbench.campaigning"),
+}
 # The plugin and its parts.
 PYTEST = {"vitbench.plugin", "vitbench.bench", "vitbench.ending"}
 # What a leaf may know of us.
@@ -142,15 +145,18 @@ def test_options_are_those_that_were_agreed(pytester):
         "--data",
         "--dataset",
         "--download",
+        "--engine",
         "--fail-on-missing",
         "--fresh",
         "--gpu",
+        "--micro-batch",
         "--model",
         "--objective",
         "--precision",
         "--report",
         "--runs",
         "--seeds",
+        "--time-limit",
     ]
 
 

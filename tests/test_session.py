@@ -278,7 +278,12 @@ def test_sizes_are_of_the_papers_network_whatever_the_budget(runs, session):
     assert [(one.model, one.budget, one.phases) for one in runs] == [("vit/floros2024", "paper", ())]
 
 
-@pytest.mark.parametrize("value", [15.0, 14.0, 16.0])
+def test_a_size_that_another_version_recorded_still_holds_where_nothing_differs(runs, tmp_path):
+    known = [recorded("params", 15.0, key="0123456789ab", date="2026-01-02"), SIZES[1]]
+    assert verdicts(session_of(tmp_path, recorded=known).size(case("ce + drloc"))) == {"params": "same", "macs": "same"}
+
+
+@pytest.mark.parametrize("value", [14.0, 16.0])
 def test_a_size_that_another_version_recorded_is_stale_and_fails_nothing(runs, tmp_path, value):
     known = [recorded("params", value, key="0123456789ab", date="2026-01-02"), SIZES[1]]
     outcome = session_of(tmp_path, recorded=known).size(case("ce + drloc"))
@@ -406,7 +411,7 @@ def test_timings_are_keyed_by_machine_and_read_when_they_are_there(runs, session
             case(), kind="inference", budget=Budget.QUICK, precision="fp32", machine=runs[0].machine
         ).machine
     )
-    assert {"device", "torch", "threads"} == runs[0].machine.keys()
+    assert {"device", "engine", "torch", "threads"} == runs[0].machine.keys()
 
 
 def test_precision_and_seed_are_those_asked_for(runs, tmp_path):

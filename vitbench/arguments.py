@@ -3,14 +3,18 @@
 import argparse
 import math
 import os
+import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
 from vitbench import papers
 from vitbench.case import Budget
+from vitbench.errors import UserError
 from vitbench.machine import ENGINES, PRECISIONS
 from vitbench.options import Options, duration, folder
+from vitbench.progress import Progress
 from vitbench.selection import Selection
 from vitbench.session import Session
 
@@ -95,6 +99,26 @@ def session_of(options: argparse.Namespace) -> Session:
     )
     made.check()
     return Session(made)
+
+
+def require_gpu(options: argparse.Namespace) -> None:
+    """Refuse --gpu where there is none.
+
+    Raises:
+        UserError: if torch sees no GPU.
+    """
+    if options.gpu:
+        import torch
+
+        if not torch.cuda.is_available():
+            raise UserError("--gpu: torch sees no GPU on this machine; leave --gpu out, or see `vitbench doctor`")
+
+
+def shown_progress() -> Callable[[str, int, int, float], None]:
+    """Progress on the standard error stream."""
+    is_terminal = sys.stderr.isatty()
+    start = "\r" if is_terminal else "\n"
+    return Progress(lambda line: print(line, end=start, file=sys.stderr, flush=True), is_terminal=is_terminal)
 
 
 def _data(options: argparse.Namespace) -> Path | None:

@@ -1,7 +1,5 @@
 """The seam between a session and a test: does a case, leaves what came out with the test, fails it where it should."""
 
-import gc
-import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -96,11 +94,3 @@ class Bench:
         failing = [str(finding) for finding in outcome.findings if finding.fails]
         if failing:
             pytest.fail("\n".join([*failing, f'repeat it with the same options and -k "{case.id}"']), pytrace=False)
-
-
-def free_gpu() -> None:
-    """Give back what a case that is done still holds."""
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_initialized():
-        gc.collect()
-        torch.cuda.empty_cache()

@@ -8,19 +8,33 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from vitbench import baselines, doctor, leaves, machine, papers, summary, transport
-from vitbench.arguments import Parser, add_places, add_selection, add_training, recorded_folder, session_of
+from vitbench import baselines, campaigning, doctor, leaves, machine, papers, summary, transport
+from vitbench.arguments import (
+    Parser,
+    add_places,
+    add_selection,
+    add_training,
+    recorded_folder,
+    require_gpu,
+    session_of,
+    shown_progress,
+)
 from vitbench.case import Case
 from vitbench.errors import DataAbsent, DataBroken, NonFinite, OutOfMemory, TimeUp, UserError, unknown
-from vitbench.machine import ENGINES, PRECISIONS
+from vitbench.machine import PRECISIONS
 from vitbench.options import folder
 from vitbench.session import Session
+
+if TYPE_CHECKING:
+    Commands = argparse._SubParsersAction[Parser]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; a user's mistake is one line on stderr and exit code 2."""
     options = _parser().parse_args(arguments)
+    options.arguments = sys.argv[1:] if arguments is None else list(arguments)
     try:
         code: int = options.command(options)
         _flush()
@@ -85,6 +99,17 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--recorded", help="folder of recorded baselines (default: those that come along)")
     command.set_defaults(command=_report)
 
+    _add_running(commands)
+    campaigning.add(commands)
+    transport.add(commands)
+
+    command = commands.add_parser("doctor", help="what this machine has: versions, device, data sets found and missing")
+    add_places(command)
+    command.set_defaults(command=_doctor)
+    return parser
+
+
+def _add_running(commands: "Commands") -> None:
     command = commands.add_parser("run", help="run one case by its id, as `vitbench list` shows it")
     command.add_argument("id")
     add_selection(command)
@@ -98,20 +123,13 @@ def _parser() -> argparse.ArgumentParser:
     add_selection(command)
     add_places(command)
     command.add_argument("--precision", choices=PRECISIONS, default="fp32", help="of the runs (default: fp32)")
-    command.add_argument("--engine", choices=ENGINES, help="of the timings (default: the device's own)")
     command.add_argument("--micro-batch", type=int, metavar="N", help="of the runs")
     command.add_argument("--machine", required=True, help="name of the machine, chosen by you, such as h200 or cpu")
+    command.add_argument("--device", metavar="NAME", help="where the records are of several, whose to take")
     command.add_argument("--reason", required=True, help="why; for the commit that takes them in")
     command.add_argument("--seeds", type=int, default=1)
     command.add_argument("--recorded", help="folder that is written (default: baselines/recorded)")
     command.set_defaults(command=_record)
-
-    transport.add(commands)
-
-    command = commands.add_parser("doctor", help="what this machine has: versions, device, data sets found and missing")
-    add_places(command)
-    command.set_defaults(command=_doctor)
-    return parser
 
 
 def _cases(session: Session) -> dict[str, Case]:
@@ -173,18 +191,13 @@ def _report(options: argparse.Namespace) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from vitbench.progress import Progress
-
     session = session_of(options)
     cases = _cases(session) | _cases(_all_rows(session))
     if options.id not in cases:
         raise unknown("case", options.id, cases)
     case = cases[options.id]
-    if options.gpu:
-        _require_gpu()
-    is_terminal = sys.stderr.isatty()
-    start = "\r" if is_terminal else "\n"
-    session.tell = Progress(lambda line: print(line, end=start, file=sys.stderr, flush=True), is_terminal=is_terminal)
+    require_gpu(options)
+    session.tell = shown_progress()
     outcome = session.accuracy(case)
     for line in summary.lines([summary.payload(outcome, "run")]):
         print(line)
@@ -198,13 +211,6 @@ def _run(options: argparse.Namespace) -> int:
 def _all_rows(session: Session) -> Session:
     selection = replace(session.options.selection, all_rows=True)
     return Session(replace(session.options, selection=selection))
-
-
-def _require_gpu() -> None:
-    import torch
-
-    if not torch.cuda.is_available():
-        raise UserError("--gpu: torch sees no GPU on this machine; leave --gpu out, or see `vitbench doctor`")
 
 
 def _record(options: argparse.Namespace) -> int:
@@ -224,11 +230,26 @@ def _record(options: argparse.Namespace) -> int:
         record = session.store.read(identity)
         if record is not None:
             measured += baselines.measurements(case, record, machine=options.machine)
+    measured = _of_one_device(measured, options.device)
     if not measured:
         raise UserError(f"{options.runs} holds no record of these cases; run `pytest benchmarks` with the same options")
     for path in baselines.save(recorded_folder(options), measured):
         print(f"{path}: {options.reason}")
     return 0
+
+
+def _of_one_device(measured: Sequence[baselines.Measurement], wanted: str | None) -> list[baselines.Measurement]:
+    """What was measured on one device, and sizes, which are of none.
+
+    Raises:
+        UserError: if there are several and none is named.
+    """
+    devices = sorted({one.device for one in measured} - {""})
+    if wanted is None and len(devices) > 1:
+        raise UserError(f"these records are of {len(devices)} devices: {', '.join(devices)}; name one with --device")
+    if wanted is not None and wanted not in devices:
+        raise unknown("device of these records", wanted, devices, where="--device")
+    return [one for one in measured if wanted is None or one.device in ("", wanted)]
 
 
 def _doctor(options: argparse.Namespace) -> int:

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from vitbench import baselines, machine
 from vitbench.case import Case
+from vitbench.history import History
 from vitbench.identity import Identity
 from vitbench.session import Session
 
@@ -19,29 +19,23 @@ def forecast(session: Session, cases: Sequence[Case]) -> str:
     open_cases = [case for case, run in wanted.values() if not session.is_done(run)]
     text = f"vitbench: {len(wanted)} runs behind {len(cases)} cases, {len(wanted) - len(open_cases)} of them done"
     options = session.options
-    return f"{text}{_time(session, open_cases)} ({options.budget} budget on {options.device})"
+    return f"{text}{_time(session, open_cases, History(session, cases))} ({options.budget} budget on {options.device})"
 
 
-def _time(session: Session, cases: Sequence[Case]) -> str:
-    device = machine.device_name(session.options.device)
-    seconds = [_seconds(session, case, device) for case in cases]
+def _time(session: Session, cases: Sequence[Case], history: History) -> str:
+    seconds = [history.seconds(case) for case in cases]
     known = [one for one in seconds if one is not None]
     if not known:
         return ""
+    device = history.place[0]
     if len(known) == len(seconds):
-        return f"; about {_duration(sum(known))} as recorded on {device}"
+        return f"; about {duration(sum(known))} as recorded on {device}"
     unknown = f"{len(seconds) - len(known)} of {len(seconds)} runs have no recorded time"
-    return f"; at least about {_duration(sum(known))} as recorded on {device}; {unknown}"
+    return f"; at least about {duration(sum(known))} as recorded on {device}; {unknown}"
 
 
-def _seconds(session: Session, case: Case, device: str) -> float | None:
-    """What training a case took where it was recorded on such a device."""
-    cell = baselines.cell_of(case, session.options.budget, "train_seconds")
-    taken = [one.value for one in session.recorded if (one.cell, one.device) == (cell, device)]
-    return sum(taken) / len(taken) if taken else None
-
-
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Such as `50 s`, `12 min` or `2.4 h`."""
     return (
         f"{seconds:.0f} s"
         if seconds < 120

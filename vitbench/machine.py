@@ -1,5 +1,6 @@
 """What a result was made on and with: device, versions, commit. Without torch, except for a GPU's name."""
 
+import gc
 import os
 import platform
 import subprocess
@@ -36,6 +37,14 @@ def device_name(device: str) -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
+
+
+def free_gpu() -> None:
+    """Give back what a case that is done still holds."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        gc.collect()
+        torch.cuda.empty_cache()
 
 
 @cache

@@ -13,11 +13,14 @@ from typing import Any
 
 import pytest
 
-from vitbench.bench import Bench, free_gpu
+from vitbench import machine
+from vitbench.bench import Bench
+from vitbench.campaign import plan
 from vitbench.case import Budget, Case
 from vitbench.ending import Ending, is_case
 from vitbench.errors import UserError
 from vitbench.forecast import forecast
+from vitbench.history import History
 from vitbench.machine import ENGINES, PRECISIONS
 from vitbench.options import Options, duration, folder
 from vitbench.selection import Selection, sizes, timings
@@ -204,18 +207,40 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             metafunc.parametrize(name, cases, ids=[case.id for case in cases])
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Under a time limit, take the trainings in the order of a campaign: what is missing, in order of worth."""
+    session = config.stash[SESSION]
+    cases = [case for case in map(_trained, items) if case is not None]
+    if not cases or session.options.deadline == math.inf:
+        return
+    session.pace = History(session, cases).epoch_seconds
+    order = {one.identity.key: number for number, one in enumerate(plan(session, [(0, case) for case in cases]))}
+
+    def place(item: pytest.Item) -> int:
+        case = _trained(item)
+        keys = [session.run_of(case, seed).key for seed in session.options.all_seeds] if case else []
+        return min((order[key] for key in keys if key in order), default=-1)  # what is done, and no training, first
+
+    items.sort(key=place)
+
+
 def pytest_report_collectionfinish(config: pytest.Config, items: Sequence[pytest.Item]) -> list[str]:
     """Say before it starts how much there is to do."""
-    parameters = [getattr(getattr(item, "callspec", None), "params", {}) for item in items]
-    cases = [one["accuracy_case"] for one in parameters if "accuracy_case" in one]
+    cases = [case for case in map(_trained, items) if case is not None]
     return [forecast(config.stash[SESSION], cases)] if cases else []
+
+
+def _trained(item: pytest.Item) -> Case | None:
+    """The case that a test trains, if it trains one."""
+    case: Case | None = getattr(getattr(item, "callspec", None), "params", {}).get("accuracy_case")
+    return case
 
 
 @pytest.fixture
 def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
     """Does a case, notes what came out, and fails the test where it got worse."""
     yield Bench(request, request.config.stash[SESSION])
-    free_gpu()
+    machine.free_gpu()
 
 
 class OneWorkerPerModel:

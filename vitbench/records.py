@@ -106,6 +106,20 @@ class Store:
             done = f"it could not be set aside ({error.strerror})"
         self.problems.append(f"{path}: {reason}; {done}, {then}")
 
+    def machines(self) -> list[dict[str, str]]:
+        """Whatever machines something was timed on, as `vitbench.machine.timing_key` names them."""
+        found: dict[str, dict[str, str]] = {}
+        for kind in ("inference", "training"):
+            for path in sorted(self.root.glob(f"runs/{kind}_*/record.json")):
+                with contextlib.suppress(OSError, ValueError):  # whoever reads it by its identity will say so
+                    key = parse(path.read_text(encoding="utf-8")).identity["machine"]
+                    found[json.dumps(key, sort_keys=True)] = key
+        return list(found.values())
+
+    def is_begun(self, identity: Identity) -> bool:
+        """Whether an unfinished run has a checkpoint to go on from."""
+        return (self.folder(identity) / "checkpoint.pt").exists()
+
     def write(self, identity: Identity, record: Record) -> Path:
         """Write the record of a finished run, whole or not at all."""
         path = self.folder(identity) / "record.json"

@@ -3,6 +3,7 @@
 Knows neither pytest nor the command line, and imports torch only when something has to be run.
 """
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,6 +14,7 @@ from vitbench import baselines, compare, identity, machine, papers
 from vitbench.baselines import ANY, Measurement
 from vitbench.case import Budget, Case
 from vitbench.compare import Finding, Verdict
+from vitbench.errors import TimeUp
 from vitbench.identity import Identity
 from vitbench.metrics import METRICS
 from vitbench.options import Options
@@ -21,6 +23,8 @@ from vitbench.records import Record, Store
 if TYPE_CHECKING:
     from vitbench.measure.speed import Stopwatch
 
+EPOCH_MARGIN = 1.2  # the next epoch may be slower than others were
+START_SECONDS = 10.0  # to get a run ready and to write its checkpoint
 # What is the same on every machine and in every run, and so may fail to the last digit.
 GATED = ("params", "macs")
 
@@ -80,11 +84,19 @@ class Ledger(Store):
 
 @dataclass
 class Session:
-    """Does cases and remembers what this session made."""
+    """Does cases and remembers what this session made.
+
+    Attributes:
+        options: what was asked for.
+        tell: progress, see `vitbench.run.Setting`.
+        stopwatch: what times a call, see `vitbench.run.Setting`.
+        pace: seconds that an epoch of a case will take, 0 where nothing is known.
+    """
 
     options: Options
     tell: Callable[[str, int, int, float], None] = lambda what, done, steps, loss: None
     stopwatch: "Stopwatch | None" = None
+    pace: Callable[[Case], float] = lambda case: 0.0
 
     def __post_init__(self) -> None:
         self.store = Ledger(self.options.runs)
@@ -109,6 +121,8 @@ class Session:
         """
         identities = [self.run_of(case, seed) for seed in self.options.all_seeds]
         plain = [] if case.is_baseline else [self.run_of(case.baseline, seed) for seed in self.options.all_seeds]
+        if not all(self.is_done(one) for one in (*plain, *identities)) and not self.has_time(self.pace(case)):
+            raise TimeUp("not started, for it could not be saved in time; the same command does it next time")
         before = tuple(self.do(one) for one in plain)  # first, so that an interrupted night leaves whole pairs
         records = tuple(self.do(one) for one in identities)
         findings = [
@@ -137,12 +151,20 @@ class Session:
             case, budget=options.budget, seed=seed, precision=options.precision, micro_batch=options.micro_batch
         )
 
-    def timing_of(self, case: Case, kind: str) -> Identity:
-        """The timing that a case needs on this machine."""
+    def timing_of(self, case: Case, kind: str, key: Mapping[str, str] | None = None) -> Identity:
+        """The timing that a case needs on this machine, or on the one that a key names."""
         engine = self.options.engine_name if kind == "training" else "eager"  # a forward pass is no step
-        key = machine.timing_key(self.options.device, engine)
+        key = key or machine.timing_key(self.options.device, engine)
         budget, precision = self.options.budget, self.options.precision
         return identity.of_timing(case, kind=kind, budget=budget, precision=precision, machine=key)
+
+    def has_time(self, epoch_seconds: float) -> bool:
+        """Whether a run that is started now can be saved before the deadline.
+
+        Args:
+            epoch_seconds: of one epoch, the least that can be saved.
+        """
+        return time.monotonic() + EPOCH_MARGIN * epoch_seconds + START_SECONDS < self.options.deadline
 
     def is_done(self, one: Identity) -> bool:
         """Whether a run would be read and not made."""
@@ -191,7 +213,8 @@ class Session:
             # Recorded values are written with ten digits.
             verdict = compare.judge(METRICS[name], value, reference, tolerance=1e-9 * abs(reference or 0))
             against = "recorded"
-            if old and _is_stale(old[0], record):
+            # Another version excuses a difference; where there is none, the number still holds.
+            if old and verdict != Verdict.SAME and _is_stale(old[0], record):
                 verdict, against = Verdict.STALE, f"recorded {old[0].date} by another version"
             findings.append(self._finding(case, name, verdict, value, reference, against))
         return findings

@@ -203,6 +203,8 @@ def wanted(session: Session, cases: Sequence[Case]) -> Iterator[tuple[Case, Iden
             (one, session.run_of(one, seed)) for one in (case, case.baseline) for seed in session.options.all_seeds
         )
     yield from ((case, identity.of_size(case)) for case in sizes(session.papers.values(), cases))
+    machines = session.store.machines()
     for case in timings(cases):
-        yield case, session.timing_of(case, "training")
-        yield case.baseline, session.timing_of(case, "inference")
+        for key in machines:
+            yield case, session.timing_of(case, "training", key)
+            yield case.baseline, session.timing_of(case, "inference", key)

@@ -1,0 +1,137 @@
+"""Campaigns: what is missing in order of worth, nothing that could not be saved in time, nothing twice."""
+
+import time
+from dataclasses import replace
+
+import pytest
+
+from tests.test_forecast import case, seconds_of, session_of
+from vitbench import machine
+from vitbench.campaign import Campaign, chosen, plan
+from vitbench.errors import Busy, DataAbsent, NonFinite, OutOfMemory, TimeUp, UserError
+
+
+@pytest.fixture(autouse=True)
+def _processor(monkeypatch):
+    monkeypatch.setattr(machine, "device_name", lambda device: "a processor")
+
+
+PLAIN, DRLOC, ME = case("ce"), case("ce + 0.1*drloc"), case("ce + 0.1*me")
+TAKEN = [seconds_of("ce", 10.0), seconds_of("ce + 0.1*drloc", 30.0), seconds_of("ce + 0.1*me", 20.0)]
+
+
+def order(session, cases=(PLAIN, DRLOC, ME)):
+    return [str(one.case.objective) for one in plan(session, [(0, one) for one in cases])]
+
+
+def campaign(session, cases=(PLAIN, DRLOC, ME)):
+    told = []
+    made = Campaign(session, [(0, one) for one in cases], say=told.append)
+    made.told = told
+    return made
+
+
+# Order of worth
+
+
+def test_the_cheapest_pair_comes_first_and_a_baseline_before_its_method(tmp_path):
+    assert order(session_of(tmp_path, recorded=TAKEN)) == ["ce", "ce + 0.1*me", "ce + 0.1*drloc"]
+
+
+def test_what_a_record_covers_is_worth_less(tmp_path):
+    covered = replace(seconds_of("ce + 0.1*me", 90.0, seed="0"), metric="accuracy")
+    found = order(session_of(tmp_path, recorded=[*TAKEN, covered]))
+    assert found == ["ce", "ce + 0.1*drloc", "ce + 0.1*me"]
+
+
+def test_what_was_begun_goes_before_what_is_cheaper(tmp_path):
+    session = session_of(tmp_path, recorded=TAKEN)
+    folder = session.store.folder(session.run_of(DRLOC, 0))
+    folder.mkdir(parents=True)
+    (folder / "checkpoint.pt").touch()
+    assert order(session) == ["ce", "ce + 0.1*drloc", "ce + 0.1*me"]
+
+
+def test_what_is_done_is_not_planned_and_a_shared_run_once(tmp_path):
+    session = session_of(tmp_path, recorded=TAKEN, done=[PLAIN])
+    assert order(session, [PLAIN, DRLOC, replace(DRLOC, table="6"), ME]) == ["ce + 0.1*me", "ce + 0.1*drloc"]
+
+
+def test_an_earlier_pattern_is_worth_more(tmp_path):
+    session = session_of(tmp_path, recorded=TAKEN)
+    found = plan(session, [(1, ME), (0, DRLOC)])
+    assert [str(one.case.objective) for one in found] == ["ce", "ce + 0.1*drloc", "ce + 0.1*me"]
+
+
+def test_each_seed_is_a_run_and_one_seed_is_completed_first(tmp_path):
+    found = plan(session_of(tmp_path, recorded=TAKEN, seeds=2), [(0, PLAIN), (0, ME)])
+    seeds = [(str(one.case.objective), one.identity.seed) for one in found]
+    assert seeds == [("ce", 0), ("ce + 0.1*me", 0), ("ce", 1), ("ce + 0.1*me", 1)]
+
+
+# Choosing
+
+
+def test_patterns_choose_by_parts_of_ids_and_the_first_counts():
+    cases = [PLAIN, DRLOC, replace(DRLOC, table="2", dataset="cifar10"), replace(DRLOC, table="2", dataset="cifar100")]
+    found = chosen(cases, ["mine/2/*/cifar10", "mine"])
+    assert [(place, one.dataset) for place, one in found] == [(0, "cifar10"), *[(1, "digits")] * 2, (1, "cifar100")]
+
+
+def test_a_pattern_that_chooses_nothing_names_what_there_is():
+    with pytest.raises(UserError, match="unknown case or part of one 'mine/3'; did you mean mine/1"):
+        chosen([PLAIN], ["mine/3"])
+
+
+# Working
+
+
+def test_everything_is_done_once(tmp_path, executed):
+    made = campaign(session_of(tmp_path, recorded=TAKEN))
+    assert made.work() == []
+    assert [str(one.objective).partition("(")[0] for one in executed] == ["ce", "ce + 0.1*me", "ce + 0.1*drloc"]
+    assert list(made.tried.values()) == ["done"] * 3
+    assert all("accuracy 97" in line or "accuracy" in line for line in made.told)
+    again = campaign(session_of(tmp_path, recorded=TAKEN))
+    assert again.work() == []
+    assert len(executed) == 3
+
+
+def test_nothing_is_started_that_could_not_be_saved_in_time(tmp_path, executed):
+    # An epoch of DRLoc takes 15 s, of the others 5 and 10.
+    session = session_of(tmp_path, recorded=TAKEN, deadline=time.monotonic() + 10 + 1.2 * 12)
+    missing = campaign(session).work()
+    assert [str(one.case.objective) for one in missing] == ["ce + 0.1*drloc"]
+    assert len(executed) == 2
+
+
+def test_without_time_nothing_is_started(tmp_path, executed):
+    made = campaign(session_of(tmp_path, recorded=TAKEN, deadline=time.monotonic()))
+    assert len(made.work()) == 3
+    assert not executed
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome"),
+    [
+        (Busy("held"), "busy"),
+        (TimeUp("left after epoch 3"), "left"),
+        (NonFinite("nan"), "lost"),
+        (OutOfMemory("too big"), "lost"),
+        (UserError("bad argument"), "lost"),
+    ],
+)
+def test_a_run_that_is_not_done_is_said_and_the_next_one_taken(tmp_path, executed, error, outcome):
+    executed.error = error
+    made = campaign(session_of(tmp_path, recorded=TAKEN))
+    assert len(made.work()) == 3
+    assert list(made.tried.values()) == [outcome] * 3
+    assert len(made.told) == 3
+
+
+def test_an_absent_data_set_is_said_once_and_others_go_on(tmp_path, executed):
+    executed.error = DataAbsent("cifar10: not there")
+    made = campaign(session_of(tmp_path, recorded=TAKEN), [PLAIN, DRLOC, replace(PLAIN, dataset="cifar10")])
+    made.work()
+    assert len(made.told) == 2
+    assert made.absent == {"digits", "cifar10"}

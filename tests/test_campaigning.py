@@ -1,0 +1,86 @@
+"""`vitbench campaign` as its users see it: the plan, the end, the exit code, and several side by side."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from vitbench import cli
+from vitbench.errors import DataAbsent, NonFinite
+
+ONE = "floros2024/4.1/vit"
+
+
+def run_cli(capsys, *arguments):
+    """Exit code and both streams of a command."""
+    code = cli.main(arguments)
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+def test_a_dry_run_says_what_would_be_done_and_does_nothing(capsys, tmp_path, executed):
+    code, out, _ = run_cli(capsys, "campaign", ONE, "--runs", str(tmp_path / "runs"), "--dry-run")
+    assert code == 0
+    assert out.startswith("vitbench: 2 runs behind 2 cases, 0 of them done")
+    lines = [line.split(",")[0].split()[-1] for line in out.splitlines()[1:]]
+    assert lines == [f"{ONE}/ce/digits", f"{ONE}/ce+0.1drloc/digits"]
+    assert not executed
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_campaign_ends_with_what_was_done_what_is_missing_and_a_report(capsys, tmp_path, executed):
+    code, out, _ = run_cli(capsys, "campaign", ONE, "--runs", str(tmp_path), "--time-limit", "10m")
+    assert code == 0
+    assert "campaign: 2 done\nno run is missing\n" in out
+    assert (tmp_path / "report/README.md").exists()
+    code, out, _ = run_cli(capsys, "campaign", ONE, "--runs", str(tmp_path))
+    assert "campaign: nothing was done\nno run is missing\n" in out
+    assert len(executed) == 2
+
+
+def test_a_limit_too_short_for_anything_leaves_everything(capsys, tmp_path, executed):
+    code, out, _ = run_cli(capsys, "campaign", ONE, "--runs", str(tmp_path), "--time-limit", "1s")
+    assert code == 0
+    assert "2 runs are missing" in out
+    assert not executed
+
+
+@pytest.mark.parametrize(("error", "expected"), [(DataAbsent("no data"), 12), (NonFinite("nan"), 1)])
+def test_what_was_lost_decides_the_exit_code(capsys, tmp_path, executed, error, expected):
+    executed.error = error
+    assert run_cli(capsys, "campaign", ONE, "--runs", str(tmp_path))[0] == expected
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["floros2024/9"], "unknown case or part of one 'floros2024/9'"),
+        ([ONE, "--jobs", "0"], "--jobs is a number of processes, at least 1, got 0"),
+        ([ONE, "--time-limit", "soon"], "--time-limit is a time such as"),
+        ([ONE, "--gpu"], "--gpu: torch sees no GPU"),
+    ],
+)
+def test_mistakes_are_one_line(capsys, tmp_path, monkeypatch, arguments, message):
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    code, _, err = run_cli(capsys, "campaign", *arguments, "--runs", str(tmp_path))
+    assert code == 2
+    assert err.startswith(f"vitbench: {message}")
+    assert err.count("\n") == 1
+
+
+def test_two_jobs_share_the_runs_and_do_each_once(tmp_path):
+    command = [sys.executable, "-m", "vitbench", "campaign", "floros2024/4.1/resnet", ONE]
+    done = subprocess.run(
+        [*command, "--jobs", "2", "--runs", str(tmp_path)],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    finished = [line for line in done.stdout.splitlines() if "accuracy" in line and ", in " in line]
+    assert len(finished) == len({line.split(",")[0] for line in finished}) == 4
+    assert "no run is missing" in done.stdout
