@@ -1,6 +1,7 @@
 """Checkpoints: written whole, read without executing anything, and set aside when they cannot be trusted."""
 
 import contextlib
+import math
 import os
 import pickle
 
@@ -25,6 +26,7 @@ CONTENT = {
 @pytest.fixture(autouse=True)
 def _every_epoch(monkeypatch):
     monkeypatch.setattr(checkpoints, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(checkpoints, "SAVING_SHARE", math.inf)
 
 
 @pytest.fixture
@@ -56,13 +58,33 @@ def test_a_later_one_replaces_an_earlier_one_and_leaves_nothing_else(keeper):
     assert [path.name for path in keeper.folder.iterdir()] == ["checkpoint.pt"]
 
 
+def test_a_checkpoint_that_takes_long_to_write_is_written_seldom(keeper, monkeypatch):
+    monkeypatch.setattr(checkpoints, "SAVING_SHARE", 0.02)
+    clock = iter([100.0, 102.0, 103.0, 201.0, 202.5, 203.0])
+    monkeypatch.setattr(checkpoints.time, "monotonic", lambda: next(clock))
+    asked = []
+    keeper.saved_at = 0.0
+    for _ in range(3):  # the first takes 2 s, so that 100 s have to pass before the next one
+        keeper.save(lambda: asked.append(1) or CONTENT)
+    assert len(asked) == 1
+    keeper.save(lambda: asked.append(1) or CONTENT)
+    assert len(asked) == 2
+
+
+def test_a_checkpoint_that_is_needed_now_is_written_however_fresh_the_last_one_is(keeper, monkeypatch):
+    monkeypatch.setattr(checkpoints, "CHECKPOINT_SECONDS", 1e9)
+    keeper.every = 1e9
+    keeper.save(lambda: CONTENT, now=True)
+    assert keeper.load()["epoch"] == 2
+
+
 def test_without_a_checkpoint_a_training_starts_at_the_beginning(keeper):
     assert keeper.load() is None
     assert not keeper.problems
 
 
 def test_a_fresh_checkpoint_is_not_written_again(keeper, monkeypatch):
-    monkeypatch.setattr(checkpoints, "CHECKPOINT_SECONDS", 1e9)
+    keeper.every = 1e9
     asked = []
     keeper.save(lambda: asked.append(1) or CONTENT)
     assert not asked

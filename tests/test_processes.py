@@ -50,7 +50,7 @@ def few_epochs(pytester, epochs, *, checkpoints=True):
             return replace(one, recipe=replace(one.recipe, quick=quick))
 
         papers.load_all = lambda: list(shortened())
-        checkpoints.CHECKPOINT_SECONDS = {0 if checkpoints else 1e9}
+        checkpoints.CHECKPOINT_SECONDS, checkpoints.SAVING_SHARE = {0 if checkpoints else 1e9}, float("inf")
         """
     )
 

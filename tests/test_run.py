@@ -1,6 +1,7 @@
 """From an identity to a record: trained once, resumed to the bit after a kill, never half-written."""
 
 import json
+import math
 import os
 import pickle
 import subprocess
@@ -62,7 +63,7 @@ from pathlib import Path
 from vitbench import checkpoints, run
 from vitbench.records import Store
 
-checkpoints.CHECKPOINT_SECONDS = 0.0
+checkpoints.CHECKPOINT_SECONDS, checkpoints.SAVING_SHARE = 0.0, float("inf")
 folder = Path(sys.argv[1])
 steps = []
 
@@ -182,6 +183,7 @@ def test_fresh_trains_again_to_the_same_result(identity, setting, uninterrupted)
 
 def test_fresh_does_not_go_on_from_what_an_earlier_training_left(identity, setting, monkeypatch):
     monkeypatch.setattr(checkpoints, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(checkpoints, "SAVING_SHARE", math.inf)
     with pytest.raises(KeyboardInterrupt):
         execute(identity, replace(setting, tell=interrupt_at(12)))
     execute(identity, setting, fresh=True)
@@ -279,6 +281,7 @@ def test_a_checkpoint_that_cannot_be_trusted_is_named_and_the_training_starts_an
 )
 def test_a_checkpoint_that_does_not_fit_is_set_aside(identity, setting, monkeypatch, uninterrupted, edit):
     monkeypatch.setattr(checkpoints, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(checkpoints, "SAVING_SHARE", math.inf)
     with pytest.raises(KeyboardInterrupt):
         execute(identity, replace(setting, tell=interrupt_at(12)))
     path = setting.store.folder(identity) / "checkpoint.pt"

@@ -12,7 +12,8 @@ from torch import nn
 from vitbench.records import set_aside, write_atomically
 from vitbench.total import Total
 
-CHECKPOINT_SECONDS = 5.0  # a kill loses at most this and one epoch
+CHECKPOINT_SECONDS = 5.0  # a kill loses at most this and one epoch, or
+SAVING_SHARE = 0.02  # as much as keeps the writing below this share of the time, where a checkpoint is large
 CONTENT: dict[str, type] = {"phase": int, "epoch": int, "curves": list, "trained": dict, "optimizer": dict}
 
 
@@ -31,13 +32,16 @@ class Checkpoints:
         self.problems = problems
         self.path = folder / "checkpoint.pt"
         self.saved_at = time.monotonic()
+        self.every = CHECKPOINT_SECONDS
 
     def save(self, make: Callable[[], dict[str, Any]], now: bool = False) -> None:
         """Write what `make` gives, unless the last checkpoint is fresh and it need not be `now`."""
-        if not now and time.monotonic() - self.saved_at < CHECKPOINT_SECONDS:
+        started = time.monotonic()
+        if not now and started - self.saved_at < self.every:
             return
         _write(self.path, make() | {"key": self.key})
         self.saved_at = time.monotonic()
+        self.every = max(CHECKPOINT_SECONDS, (self.saved_at - started) / SAVING_SHARE)
 
     def load(self) -> dict[str, Any] | None:
         """The checkpoint, or None; nothing that it may hold is executed, and a torn or foreign one is set aside."""
