@@ -105,6 +105,19 @@ def test_a_training_step_is_timed_against_plain_cross_entropy(monkeypatch):
     assert "peak_memory" not in measured  # which torch counts on a GPU only
 
 
+def test_a_step_has_six_operations_for_each_mac_of_an_image():
+    counted = cost.count(identity_of("ce + drloc(hidden=16)"))["measurements"]
+    flops = cost.step_flops(identity_of("ce + drloc(hidden=16)"))
+    assert flops == pytest.approx(2 * counted["training_macs"] * 1e9 * BATCH)
+    assert cost.step_flops(identity_of()) == pytest.approx(6 * counted["macs"] * 1e9 * BATCH)
+
+
+def test_the_share_of_the_peak_is_the_operations_of_a_step_over_what_the_device_can(monkeypatch):
+    monkeypatch.setattr(cost, "matmul_peak", lambda device, precision: 1e12)
+    measured = cost.time_training(identity_of(), CPU, Engine(), Watch(0.01, 0.01))["measurements"]
+    assert measured["peak_share"] == pytest.approx(100 * cost.step_flops(identity_of()) / 0.01 / 1e12)
+
+
 def test_a_step_can_be_timed_again_and_again_by_a_captured_one():
     class Graphs:
         replays = 0

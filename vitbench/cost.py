@@ -14,6 +14,7 @@ from vitbench.engine import WARM_STEPS, Engine
 from vitbench.identity import Identity
 from vitbench.learner import DRAWS, Learner
 from vitbench.measure import size, speed
+from vitbench.measure.peak import matmul_peak
 from vitbench.objective import parse
 from vitbench.train import generator
 
@@ -24,11 +25,7 @@ def count(identity: Identity) -> dict[str, Any]:
     with torch.device("meta"):
         model = build.model_of(identity)
         terms = {name: build.term_of(identity, name, model) for name in identity.objective.names}
-    extra = [
-        size.count_term_macs(lambda: term, model=lambda: model, image_size=identity.image_size)  # noqa: B023 - at once
-        for term in terms.values()
-    ]
-    training = size.training_cost(macs.matmul_conv, extra)
+    training = size.training_cost(macs.matmul_conv, _term_macs(identity))
     measurements = {
         "params": size.count_params(model) / 1e6,
         "term_params": sum(size.count_params(term) for term in terms.values()) / 1e6,
@@ -40,6 +37,25 @@ def count(identity: Identity) -> dict[str, Any]:
     if macs.fvcore is not None:
         measurements["macs_fvcore"] = macs.fvcore / 1e9
     return {"measurements": measurements, "invalid": {"macs_fvcore": macs.reason} if macs.fvcore is None else {}}
+
+
+def _term_macs(identity: Identity) -> list[int]:
+    """MACs of each term for one image."""
+    with torch.device("meta"):
+        model = build.model_of(identity)
+        terms = [build.term_of(identity, name, model) for name in identity.objective.names]
+    return [
+        size.count_term_macs(lambda: term, model=lambda: model, image_size=identity.image_size)  # noqa: B023 - at once
+        for term in terms
+    ]
+
+
+def step_flops(identity: Identity) -> float:
+    """Floating-point operations of one training step: two for each MAC of a forward and a backward pass."""
+    model = size.count_matmul_conv(
+        lambda: build.untrained(identity.model, identity.classes, identity.image_size), image_size=identity.image_size
+    )
+    return 2.0 * size.training_cost(model, _term_macs(identity)).macs * identity.phases[0].batch_size
 
 
 @cache
@@ -75,6 +91,7 @@ def time_training(
         "training": batch / timing.seconds,
         "step_ms": 1e3 * timing.seconds,
         "training_noise": timing.noise_floor,
+        "peak_share": 100 * step_flops(identity) / timing.seconds / matmul_peak(device, identity.precision),
     }
     if timing.ratio is not None:
         measurements["step_ratio"] = timing.ratio

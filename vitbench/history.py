@@ -87,5 +87,4 @@ class History:
 
 def _distinct(cases: Iterable[Case]) -> Iterable[Case]:
     """Each experiment once, whatever table it stands in, and the plain baselines."""
-    found = {replace(one, table="", claims=()).id: one for case in cases for one in (case, case.baseline)}
-    return found.values()
+    return {baselines.cell_of(one, "", ""): one for case in cases for one in (case, case.baseline)}.values()

@@ -64,6 +64,7 @@ METRICS: dict[str, Metric] = {
         Metric(name="training_noise", unit="%", better="lower", portable=False),
         Metric(name="step_ms", unit="ms", better="lower", portable=False),
         Metric(name="step_ratio", unit="x", better="lower", portable=False),
+        Metric(name="peak_share", unit="%", better="higher", high=200, portable=False),
         Metric(name="peak_memory", unit="MiB", better="lower", decimals=0, portable=False),
         Metric(name="train_seconds", unit="s", better="lower", decimals=1, portable=False),
     )

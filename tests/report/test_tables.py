@@ -233,18 +233,27 @@ def timed(measured, model, terms, **values):
 def test_speeds_show_what_was_timed(paper, measured):
     cases = timings(Selection().cases([paper]))
     made = timed(
-        measured, "vit", "ce", inference=1234.5, training=400.4, step_ms=12.345, step_ratio=1.0, training_noise=0.8
+        measured,
+        "vit",
+        "ce",
+        inference=1234.5,
+        training=400.4,
+        step_ms=12.345,
+        step_ratio=1.0,
+        training_noise=0.8,
+        peak_share=33.3,
     )
     made += timed(measured, "vit", "ce + me", training=300.0, step_ms=16.0, step_ratio=1.3)
     made += timed(measured, "cvt", "ce + me", training=300.0)
     results = Results(made)
     (place,) = results.places("small2026", "quick")
     headers, rows = tables.speed_table(cases, results.on(place), "quick")
-    assert len(headers) == 7
+    assert len(headers) == 8  # without the memory, which was not measured
+    assert headers[-1] == "share of peak (%)"
     assert rows == [
-        ["CvT", "ce + me", "-", "300", "-", "-", "-"],
-        ["ViT", "ce", "1234", "400", "12.35", "1.00", "0.80"],
-        ["ViT", "ce + me", "1234", "300", "16.00", "1.30", "-"],
+        ["CvT", "ce + me", "-", "300", "-", "-", "-", "-"],
+        ["ViT", "ce", "1234", "400", "12.35", "1.00", "0.80", "33.30"],
+        ["ViT", "ce + me", "1234", "300", "16.00", "1.30", "-", "-"],
     ]
     assert tables.speed_table(cases, results.on(place), "paper")[1] == []
 

@@ -95,6 +95,12 @@ def count_macs(build: Callable[[], nn.Module], *, image_size: int) -> Macs:
     return Macs(matmul_conv=matmul_conv, layers=sum(layers), fvcore=fvcore, reason=reason)
 
 
+def count_matmul_conv(build: Callable[[], nn.Module], *, image_size: int) -> int:
+    """Multiply-adds of a model in the first convention alone; arguments and errors as in `count_macs`."""
+    with _undisturbed(), torch.device("meta"):
+        return _count_products(partial(build().eval(), torch.zeros(1, 3, image_size, image_size)))
+
+
 def count_term_macs(
     build: Callable[[], nn.Module],
     *,

@@ -15,7 +15,7 @@ from vitbench.compare import Finding
 from vitbench.errors import UserError
 from vitbench.papers import Paper, Table
 from vitbench.records import write_whole
-from vitbench.report import tables
+from vitbench.report import projection, tables
 from vitbench.report.results import Place, Results
 from vitbench.selection import sizes, timings
 
@@ -27,6 +27,10 @@ dropped after training. Training MACs are 3 x the forward MACs of model and term
 VERDICT_NOTE = """\
 A verdict compares gains over plain cross-entropy, and the level for plain cross-entropy itself. Its 95 % interval
 holds the binomial error of the test images and not the spread between seeds, so with one seed it is too narrow."""
+SPEED_NOTE = """\
+A step is timed in turn with a plain `ce` step of its model. The share of the peak is the step's matrix products and
+convolutions over what a large matrix product reaches on the same device in the same precision."""
+FLOOR_NOTE = "The floor is the same arithmetic at that peak."
 QUICK_NOTE = """\
 Tiny networks on little data for seconds: they show that everything runs and learns. On 360 test images one standard
 error is about a point, so differences of a point or two mean nothing here, and nothing in this section is comparable
@@ -177,8 +181,16 @@ def _speeds(paper: Paper, material: Material) -> Iterator[str]:
                 yield from heading
                 heading = []
                 where = place.device if len(places) == 1 else _where(place)
-                yield f"Medians on {_escaped(where)}. A step is timed in turn with a plain `ce` step of its model."
+                yield f"Medians on {_escaped(where)}. {SPEED_NOTE}"
                 yield _markdown(grid)
+                yield from _projection([one for one in cases if one.paper == paper.name], budget, place, material)
+
+
+def _projection(cases: Sequence[Case], budget: Budget, place: Place, material: Material) -> Iterator[str]:
+    grid = projection.projection_table(cases, material.results.on(place), budget)
+    if grid[1] and budget != Budget.QUICK:
+        yield f"All runs of the `{budget}` budget, one seed, from these steps; without evaluation. {FLOOR_NOTE}"
+        yield _markdown(grid)
 
 
 def _where(place: Place) -> str:

@@ -169,6 +169,17 @@ def size_table(cases: Sequence[Case], results: Results) -> Grid:
     return headers, rows
 
 
+SPEEDS = {
+    "inference": "inference (images/s)",
+    "training": "training (images/s)",
+    "step_ms": "step (ms)",
+    "step_ratio": "step over ce",
+    "training_noise": "noise floor (%)",
+    "peak_share": "share of peak (%)",
+    "peak_memory": "memory (MiB)",
+}
+
+
 def speed_table(cases: Sequence[Case], results: Results, budget: str) -> Grid:
     """Throughput and the cost of a step at one place.
 
@@ -176,25 +187,16 @@ def speed_table(cases: Sequence[Case], results: Results, budget: str) -> Grid:
         cases: one per model, set of terms and data set.
         results: those of the place, see `Results.on`.
     """
-    headers = [
-        "Model",
-        "Terms",
-        "inference (images/s)",
-        "training (images/s)",
-        "step (ms)",
-        "step over ce",
-        "noise floor (%)",
-    ]
+    shown = [name for name in SPEEDS if any(results.value(case, budget, name) for case in cases)]
+    headers = ["Model", "Terms", *(SPEEDS[name] for name in shown)]
     rows = []
     for case in cases:
         inference = results.value(case.baseline, budget, "inference")
-        values = [
-            (name, results.value(case, budget, name))
-            for name in ("training", "step_ms", "step_ratio", "training_noise")
-        ]
-        if any(value for _, value in values) or (inference and case.is_baseline):
-            shown = [value.show(name) if value else NOTHING for name, value in [("inference", inference), *values]]
-            rows.append([case.model.printed, str(case.objective), *shown])
+        values = {name: inference if name == "inference" else results.value(case, budget, name) for name in shown}
+        measured = {name for name, value in values.items() if value}
+        if measured - {"inference"} or (inference and case.is_baseline):
+            cells = [value.show(name) if value else NOTHING for name, value in values.items()]
+            rows.append([case.model.printed, str(case.objective), *cells])
     return headers, rows
 
 
