@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from vitbench import errors
+from vitbench import errors, machine
 
 ID = re.compile(r"\[(floros2024/[^\]]+)\]")
 
@@ -205,3 +205,28 @@ def test_a_folder_of_data_in_the_environment_breaks_nobodys_tests(pytester, monk
     pytester.makepyfile("def test_mine():\n    pass\n")
     result = pytester.runpytest_inprocess("-p", "vitbench.plugin", "-p", "no:cacheprovider")
     result.assert_outcomes(passed=1)
+
+
+# A time limit
+
+
+def test_under_a_time_limit_a_method_follows_its_baseline_and_what_is_done_comes_first(suite, executed, monkeypatch):
+    monkeypatch.setattr(machine, "device_name", lambda device: "a processor that nothing was recorded on")
+    chosen = "4.1 and (vit or cvt) and test_accuracy"
+    suite("-k", "4.1 and vit and not drloc and test_accuracy").assert_outcomes(passed=1)
+    executed.clear()
+    result = suite("-k", chosen, "--time-limit", "10m")
+    result.assert_outcomes(passed=4)
+    assert [(one.model, one.objective.names) for one in executed] == [
+        ("cvt/tiny", ("ce",)),
+        ("cvt/tiny", ("ce", "drloc")),
+        ("vit/tiny", ("ce", "drloc")),
+    ]
+
+
+def test_what_cannot_be_saved_in_time_is_skipped_with_its_reason_and_an_empty_session_is_not_green(suite, executed):
+    result = suite("-rs", "-k", "4.1 and vit and test_accuracy", "--time-limit", "1s")
+    result.assert_outcomes(skipped=2)
+    assert result.ret == 12
+    result.stdout.fnmatch_lines(["*time limit: not started, for it could not be saved in time*"])
+    assert not executed
