@@ -117,7 +117,7 @@ def test_without_time_nothing_is_started(tmp_path, executed):
         (Busy("held"), "busy"),
         (TimeUp("left after epoch 3"), "left"),
         (NonFinite("nan"), "lost"),
-        (OutOfMemory("too big"), "lost"),
+        (OutOfMemory("no room"), "too big"),
         (UserError("bad argument"), "lost"),
     ],
 )

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from vitbench import cli
-from vitbench.errors import DataAbsent, NonFinite
+from vitbench.errors import DataAbsent, NonFinite, OutOfMemory
 
 ONE = "floros2024/4.1/vit"
 
@@ -46,10 +46,19 @@ def test_a_limit_too_short_for_anything_leaves_everything(capsys, tmp_path, exec
     assert not executed
 
 
-@pytest.mark.parametrize(("error", "expected"), [(DataAbsent("no data"), 12), (NonFinite("nan"), 1)])
+@pytest.mark.parametrize(
+    ("error", "expected"), [(DataAbsent("no data"), 12), (OutOfMemory("too big"), 12), (NonFinite("nan"), 1)]
+)
 def test_what_was_lost_decides_the_exit_code(capsys, tmp_path, executed, error, expected):
     executed.error = error
     assert run_cli(capsys, "campaign", ONE, "--runs", str(tmp_path))[0] == expected
+
+
+def test_an_interrupted_campaign_says_that_it_goes_on(capsys, tmp_path, executed):
+    executed.error = KeyboardInterrupt()
+    code, _, err = run_cli(capsys, "campaign", ONE, "--runs", str(tmp_path))
+    assert code == 130
+    assert "the same command goes on where it stopped" in err
 
 
 @pytest.mark.parametrize(

@@ -97,7 +97,8 @@ def test_a_training_step_is_timed_against_plain_cross_entropy(monkeypatch):
     )
     watch = Watch(0.02, 0.02, 0.02)
     measured = cost.time_training(identity_of("ce + drloc(hidden=16)"), CPU, Engine(), watch)["measurements"]
-    assert [one.names for one in objectives] == [("ce", "drloc"), ("ce",)]
+    assert objectives[-2].names == ("ce", "drloc")
+    assert objectives[-1].names == ("ce",)
     assert measured["training"] == pytest.approx(BATCH / 0.02)
     assert measured["step_ms"] == pytest.approx(20)
     assert measured["training_noise"] == 0
@@ -116,6 +117,15 @@ def test_the_share_of_the_peak_is_the_operations_of_a_step_over_what_the_device_
     monkeypatch.setattr(cost, "matmul_peak", lambda device, precision: 1e12)
     measured = cost.time_training(identity_of(), CPU, Engine(), Watch(0.01, 0.01))["measurements"]
     assert measured["peak_share"] == pytest.approx(100 * cost.step_flops(identity_of()) / 0.01 / 1e12)
+
+
+def test_memory_is_that_of_each_objective_alone_and_its_ratio(monkeypatch):
+    taken = iter([300.0, 200.0])
+    monkeypatch.setattr(cost.speed, "peak_memory", lambda call, device: next(taken))
+    measured = cost.time_training(identity_of("ce + drloc(hidden=16)"), CPU, Engine(), Watch(0.01, 0.01))[
+        "measurements"
+    ]
+    assert (measured["peak_memory"], measured["memory_ratio"]) == (300.0, 1.5)
 
 
 def test_a_step_can_be_timed_again_and_again_by_a_captured_one():

@@ -149,7 +149,8 @@ class Campaign:
         session: its options hold the deadline.
         cases: with the number of their pattern.
         say: gets a line for each run.
-        tried: what became of a run, by its key: "done", "left" for lack of time, "lost", or "busy" in another process.
+        tried: what became of a run, by its key: "done", "left" for lack of time, "lost", "too big" for the memory, or
+            "busy" in another process.
         absent: data sets that are not there, or broken.
     """
 
@@ -184,7 +185,9 @@ class Campaign:
         except (DataAbsent, DataBroken) as error:
             self.absent.add(one.identity.dataset)
             told = str(error)
-        except (UserError, NonFinite, OutOfMemory) as error:
+        except OutOfMemory as error:
+            outcome, told = "too big", str(error)
+        except (UserError, NonFinite) as error:
             told = str(error)
         else:
             outcome = "done"

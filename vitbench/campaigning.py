@@ -34,7 +34,7 @@ def add(commands: "Commands") -> None:
     command.add_argument("--jobs", type=int, default=1, metavar="N", help="runs side by side (default: 1)")
     command.add_argument("--dry-run", action="store_true", help="say what would be done, in order, and do nothing")
     command.add_argument("--child", action="store_true", help=argparse.SUPPRESS)  # of --jobs: leaves the end to it
-    command.set_defaults(command=_campaign)
+    command.set_defaults(command=_campaign, goes_on=True, fresh=False)
 
 
 def _campaign(options: argparse.Namespace) -> int:
@@ -61,11 +61,13 @@ def _campaign(options: argparse.Namespace) -> int:
     counts = Counter(campaign.tried.values())
     told = [f"{counts['done']} done", f"{counts['left']} left with what was trained so far"]
     told += [f"{counts['busy']} done by another process", f"{counts['lost']} lost"]
+    told += [f"{counts['too big']} too big for the memory"]
     told = [one for one in told if not one.startswith("0 ")]
     print(f"campaign: {', '.join(told) or 'nothing was done'}")
     if not options.child:
         _report(session, missing)
-    return summary.Exit.INFRASTRUCTURE if campaign.absent else int(counts["lost"] > 0)
+    machines_fault = campaign.absent or counts["too big"]
+    return summary.Exit.INFRASTRUCTURE if machines_fault else int(counts["lost"] > 0)
 
 
 def _report(session: Session, missing: Sequence[Planned]) -> None:

@@ -50,8 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _failure(error: BaseException, options: argparse.Namespace) -> tuple[int, str]:
     """Exit code and line of what went wrong."""
     if isinstance(error, KeyboardInterrupt):
-        resumable = options.command is _run
-        return 128 + signal.SIGINT, summary.interrupted(fresh=options.fresh) if resumable else "interrupted"
+        goes_on = getattr(options, "goes_on", False)
+        return 128 + signal.SIGINT, summary.interrupted(fresh=options.fresh) if goes_on else "interrupted"
     if isinstance(error, TimeUp):
         return 0, f"time limit: {error}"
     if isinstance(error, OSError):
@@ -117,7 +117,7 @@ def _add_running(commands: "Commands") -> None:
     add_training(command)
     command.add_argument("--seed", type=int, default=0)
     command.add_argument("--fresh", action="store_true", help="begin anew: train again although there is a record")
-    command.set_defaults(command=_run)
+    command.set_defaults(command=_run, goes_on=True)
 
     command = commands.add_parser("record", help="add the records of a runs directory to the baselines")
     add_selection(command)

@@ -80,11 +80,9 @@ def time_training(
     identity: Identity, device: torch.device, engine: Engine, stopwatch: speed.Stopwatch
 ) -> dict[str, Any]:
     """Images a second of a training step, and its time over that of plain cross-entropy."""
-    one = learner(identity, device)
-    # Eager, for of a captured step torch counts nothing, and before the plain learner is there too.
-    memory = speed.peak_memory(again(one, Engine()), device)
-    call = again(one, engine)
     plain = replace(identity, objective=parse("ce"))
+    memory = _memory(identity, device), _memory(plain, device)  # each alone on the device
+    call = again(learner(identity, device), engine)
     timing = speed.time_against(call, again(learner(plain, device), replace(engine, said=[])), device, stopwatch)
     batch = identity.phases[0].batch_size
     measurements = {
@@ -95,9 +93,14 @@ def time_training(
     }
     if timing.ratio is not None:
         measurements["step_ratio"] = timing.ratio
-    if memory is not None:
-        measurements["peak_memory"] = memory
+    if memory[0] is not None and memory[1] is not None:
+        measurements |= {"peak_memory": memory[0], "memory_ratio": memory[0] / memory[1]}
     return {"measurements": measurements, "details": {"batch_size": batch}}
+
+
+def _memory(identity: Identity, device: torch.device) -> float | None:
+    """Eagerly, for of a captured step torch counts nothing."""
+    return speed.peak_memory(again(learner(identity, device), Engine()), device)
 
 
 def learner(identity: Identity, device: torch.device) -> Learner:

@@ -66,6 +66,7 @@ METRICS: dict[str, Metric] = {
         Metric(name="step_ratio", unit="x", better="lower", portable=False),
         Metric(name="peak_share", unit="%", better="higher", high=200, portable=False),
         Metric(name="peak_memory", unit="MiB", better="lower", decimals=0, portable=False),
+        Metric(name="memory_ratio", unit="x", better="lower", portable=False),
         Metric(name="train_seconds", unit="s", better="lower", decimals=1, portable=False),
     )
 }

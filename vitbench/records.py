@@ -236,7 +236,7 @@ def write_atomically(path: Path) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        with temporary.open("rb") as file:
+        with temporary.open("r+b") as file:
             os.fsync(file.fileno())
         temporary.chmod(0o644)  # mkstemp's 0600 would hide shared records from their readers
         temporary.replace(path)

@@ -177,6 +177,7 @@ SPEEDS = {
     "training_noise": "noise floor (%)",
     "peak_share": "share of peak (%)",
     "peak_memory": "memory (MiB)",
+    "memory_ratio": "memory over ce",
 }
 
 
