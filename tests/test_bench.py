@@ -61,7 +61,7 @@ def test_a_broken_record_is_named_set_aside_and_done_again(suite, executed, pyte
     path.write_text(path.read_text()[:100])
     result = suite("-k", "test_accuracy and 4.1/vit/ce/")
     assert len(executed) == 2
-    result.stdout.fnmatch_lines(["not used: *record.json: it is torn or no JSON*"])
+    result.stdout.fnmatch_lines(["note: *record.json: it is torn or no JSON*"])
     assert list(path.parent.glob("record.json.set-aside-*"))
 
 

@@ -115,7 +115,7 @@ def test_where_no_report_could_be_written_none_is_named(suite, executed, monkeyp
     monkeypatch.setattr("vitbench.summary.write_report", refuse)
     result = suite("-k", "test_accuracy and 4.1/vit/ce/")
     assert result.ret == 12
-    result.stdout.fnmatch_lines(["not used: no report: *README.md: Permission denied; name another folder with*"])
+    result.stdout.fnmatch_lines(["note: no report: *README.md: Permission denied; name another folder with*"])
     result.stdout.no_fnmatch_line("report: *")
 
 

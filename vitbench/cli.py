@@ -22,6 +22,7 @@ from vitbench.arguments import (
     shown_progress,
 )
 from vitbench.case import Case
+from vitbench.compare import Verdict
 from vitbench.errors import DataAbsent, DataBroken, NonFinite, OutOfMemory, TimeUp, UserError, unknown
 from vitbench.machine import PRECISIONS
 from vitbench.options import folder
@@ -202,9 +203,10 @@ def _run(options: argparse.Namespace) -> int:
     for line in summary.lines([summary.payload(outcome, "run")]):
         print(line)
     for finding in outcome.findings:
-        print(finding)
+        if finding.verdict not in (Verdict.STALE, Verdict.INVALID):  # which the lines above tell
+            print(finding)
     for problem in session.store.problems:
-        print(f"set aside: {problem}", file=sys.stderr)
+        print(f"note: {problem}", file=sys.stderr)
     return summary.exit_of(outcome.findings)
 
 

@@ -72,7 +72,7 @@ class Ending:
             terminalreporter.write_line(line)
         told = [problem for one in self.payloads for problem in one["problems"]]
         for problem in dict.fromkeys([*told, *self.session.store.problems]):
-            terminalreporter.write_line(f"not used: {problem}", yellow=True)
+            terminalreporter.write_line(f"note: {problem}", yellow=True)
         if self.report is not None:
             terminalreporter.write_line(f"report: {self.report}")
         if self.interrupted:
