@@ -11,7 +11,8 @@ said, and a lower one takes over: it is the one that a record names.
 
 import copy
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -45,13 +46,8 @@ class CudaGraphs:
     def warm(self, step: Step, *, strict: bool) -> None:
         """Take a step on a side stream, as torch asks for before a capture."""
         self.stream.wait_stream(torch.cuda.current_stream())
-        before = torch.cuda.get_sync_debug_mode()
-        torch.cuda.set_sync_debug_mode("error" if strict else before)
-        try:
-            with torch.cuda.stream(self.stream):
-                step()
-        finally:
-            torch.cuda.set_sync_debug_mode(before)
+        with torch.cuda.stream(self.stream), _refusing_to_wait() if strict else nullcontext():
+            step()
         torch.cuda.current_stream().wait_stream(self.stream)
 
     def capture(self, step: Step, generators: Iterable[torch.Generator]) -> Step:
@@ -65,6 +61,19 @@ class CudaGraphs:
             step()
         replay: Step = graph.replay
         return replay
+
+
+@contextmanager
+def _refusing_to_wait() -> Iterator[None]:
+    """Inside, what waits for the device is a RuntimeError."""
+    before = torch.cuda.get_sync_debug_mode()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # that this mode of torch is a prototype
+        torch.cuda.set_sync_debug_mode("error")
+    try:
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode(before)
 
 
 @dataclass
