@@ -2,9 +2,11 @@
 
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
+import vitbench.session
 from tests.test_forecast import case, seconds_of, session_of
 from vitbench import machine
 from vitbench.campaign import Campaign, chosen, plan
@@ -14,6 +16,14 @@ from vitbench.errors import Busy, DataAbsent, NonFinite, OutOfMemory, TimeUp, Us
 @pytest.fixture(autouse=True)
 def _processor(monkeypatch):
     monkeypatch.setattr(machine, "device_name", lambda device: "a processor")
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that stands."""
+    still = SimpleNamespace(now=0.0)
+    monkeypatch.setattr(vitbench.session.time, "monotonic", lambda: still.now)
+    return still
 
 
 PLAIN, DRLOC, ME = case("ce"), case("ce + 0.1*drloc"), case("ce + 0.1*me")
@@ -39,9 +49,14 @@ def test_the_cheapest_pair_comes_first_and_a_baseline_before_its_method(tmp_path
 
 
 def test_what_a_record_covers_is_worth_less(tmp_path):
-    covered = replace(seconds_of("ce + 0.1*me", 90.0, seed="0"), metric="accuracy")
-    found = order(session_of(tmp_path, recorded=[*TAKEN, covered]))
-    assert found == ["ce", "ce + 0.1*drloc", "ce + 0.1*me"]
+    run = session_of(tmp_path).run_of
+    covered = [
+        replace(seconds_of(str(one.objective), 90.0, seed="0"), metric="accuracy", key=run(one, 0).key[:12])
+        for one in (PLAIN, ME)
+    ]
+    assert order(session_of(tmp_path, recorded=[*TAKEN, *covered])) == ["ce", "ce + 0.1*drloc", "ce + 0.1*me"]
+    older = [replace(one, key="0" * 12) for one in covered]
+    assert order(session_of(tmp_path, recorded=[*TAKEN, *older])) == ["ce", "ce + 0.1*me", "ce + 0.1*drloc"]
 
 
 def test_what_was_begun_goes_before_what_is_cheaper(tmp_path):
@@ -97,9 +112,10 @@ def test_everything_is_done_once(tmp_path, executed):
     assert len(executed) == 3
 
 
-def test_nothing_is_started_that_could_not_be_saved_in_time(tmp_path, executed):
+def test_nothing_is_started_that_could_not_be_saved_in_time(tmp_path, executed, clock):
     # An epoch of DRLoc takes 15 s, of the others 5 and 10.
-    session = session_of(tmp_path, recorded=TAKEN, deadline=time.monotonic() + 10 + 1.2 * 12)
+    clock.now = 1000.0
+    session = session_of(tmp_path, recorded=TAKEN, deadline=1000 + 10 + 1.2 * 12)
     missing = campaign(session).work()
     assert [str(one.case.objective) for one in missing] == ["ce + 0.1*drloc"]
     assert len(executed) == 2

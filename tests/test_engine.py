@@ -2,11 +2,13 @@
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from vitbench import build
 from vitbench.case import Budget, Phase
 from vitbench.contracts import Images
 from vitbench.engine import WARM_STEPS, Engine, of_device
+from vitbench.errors import UserError
 from vitbench.identity import Identity
 from vitbench.learner import Learner
 from vitbench.objective import Call, parse
@@ -110,6 +112,59 @@ def test_a_step_that_waits_for_the_device_is_undone_and_taken_eagerly(plain):
     assert "capture" not in graphs.asked
     assert engine.name == "eager"
     assert engine.said == ["engine graph: called a synchronizing CUDA operation; eager takes its place"]
+
+
+def test_a_capture_that_fails_is_one_line():
+    class Failing(Recording):
+        def capture(self, step, generators):
+            raise RuntimeError("operation not permitted when stream is capturing\nCUDA kernel errors")
+
+    one = learner("ce")
+    with pytest.raises(
+        UserError, match=r"^the step cannot be captured \(operation .* capturing\); use --engine eager$"
+    ):
+        epoch(one, Engine(name="graph", graphs=Failing).stepper(one))
+
+
+def test_a_replay_that_does_nothing_is_no_training():
+    class Empty(Recording):
+        def capture(self, step, generators):
+            return lambda: None
+
+    one = learner("ce")
+    with pytest.raises(UserError, match="the captured step does nothing"):
+        epoch(one, Engine(name="graph", graphs=Empty).stepper(one))
+
+
+class NothingRead(TorchDispatchMode):
+    """Refuses what a capture refuses: a number read on the host, which `.item()`, `if` and `bool()` come down to."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        assert func is not torch.ops.aten._local_scalar_dense.default, "a step reads a number on the host"
+        assert func not in (torch.ops.aten.nonzero.default, torch.ops.aten.masked_select.default), func
+        return func(*args, **(kwargs or {}))
+
+
+def addresses(one):
+    """Where everything lies that a replayed step reads or changes."""
+    plan = [getattr(one.plan, name) for name in ("batches", "rates", "progress", "losses", "at")]
+    states = [value for state in one.optimizer.state.values() for value in state.values()]
+    rates = [group["lr"] for group in one.optimizer.param_groups]
+    return [value.data_ptr() for value in (*plan, *states, *rates, *one.trained.state_dict().values())]
+
+
+@pytest.mark.parametrize("model", ["vit/tiny", "resnet/tiny", "t2t/tiny", "cvt/tiny"])
+def test_a_step_reads_nothing_on_the_host_and_moves_nothing(model):
+    one = learner(model=model)
+    epoch(one, one.step)
+    before = addresses(one)
+    order = torch.arange(STEPS * BATCH)
+    one.begin(1, order=order, seeds={"augment": 1, "terms": 2})
+    with NothingRead():
+        one.step()
+        one.step()
+    assert addresses(one) == before
+    assert all(weight.grad is None for weight in one.trained.parameters())
 
 
 def test_a_cpu_has_no_graphs_and_says_so():

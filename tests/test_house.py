@@ -26,7 +26,7 @@ WITH_TORCH = {
 # Looks for a GPU and its name only when one is asked for.
 LATE_TORCH = {
     *("vitbench.plugin", "vitbench.cli", "vitbench.doctor", "vitbench.machine", "vitbench.options"),
-    *("vitbench.arguments", "vitbench.campaigning"),
+    *("vitbench.arguments", "vitbench.campaign_command"),
 }
 # The plugin and its parts.
 PYTEST = {"vitbench.plugin", "vitbench.bench", "vitbench.ending"}

@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_model
 
 import vitbench
-from vitbench import build, checkpoints, machine, run
+from vitbench import build, checkpoints, learner, machine, run
 from vitbench.case import Budget, Phase
 from vitbench.errors import Busy, DataAbsent, NonFinite, OutOfMemory, TimeUp, UserError
 from vitbench.identity import Identity
@@ -497,4 +497,23 @@ def test_at_the_deadline_a_run_is_left_with_a_checkpoint_and_goes_on_to_the_same
 def test_a_deadline_in_the_middle_of_an_epoch_ends_it(identity, setting):
     with pytest.raises(TimeUp, match="in the middle of an epoch"):
         execute(identity, replace(setting, deadline=time.monotonic()))
-    assert not setting.steps
+    assert setting.steps == [1]
+
+
+def test_an_epoch_that_is_over_at_the_deadline_is_saved(identity, setting, monkeypatch):
+    monkeypatch.setattr(learner, "CHECK_EVERY", {})
+    monkeypatch.setitem(learner.CHECK_EVERY, "cpu", 1000)  # as on a GPU: one look an epoch
+    with pytest.raises(TimeUp, match=f"after epoch 1 of {EPOCHS}"):
+        execute(identity, replace(setting, deadline=time.monotonic()))
+    assert (setting.store.folder(identity) / "checkpoint.pt").exists()
+
+
+def test_a_trained_network_without_time_for_its_attack_keeps_its_last_epoch(identity, setting, monkeypatch):
+    monkeypatch.setattr(run, "ATTACK_SHARE", 1e9)
+    monkeypatch.setattr(run, "SAVE_SECONDS", 0.0)
+    with pytest.raises(TimeUp, match="trained, but not yet attacked"):
+        execute(identity, replace(setting, deadline=time.monotonic() + 600))
+    trained = len(setting.steps)
+    assert trained == EPOCHS * STEPS
+    assert execute(identity, setting).measurements["accuracy"] > 0
+    assert len(setting.steps) == trained

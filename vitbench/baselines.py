@@ -155,10 +155,16 @@ def save(folder: Path, new: Iterable[Measurement]) -> list[Path]:
         old, problems = load_all(folder)
         if problems:
             raise UserError(f"{problems[0]}; mend the file, then record again")
-        kept = {(*one.cell, one.seed): one for one in old if (one.machine, one.paper) == (path.parent.name, path.stem)}
-        kept |= {(*one.cell, one.seed): one for one in added}
-        write_whole(path, _text(sorted(kept.values(), key=lambda one: (*one.cell, one.seed))))
+        kept = {_place(one): one for one in old if (one.machine, one.paper) == (path.parent.name, path.stem)}
+        kept |= {_place(one): one for one in added}
+        write_whole(path, _text([one for _, one in sorted(kept.items())]))
     return sorted(grouped)
+
+
+def _place(one: Measurement) -> tuple[str, ...]:
+    """What a newer line replaces: the value of a cell, seed and precision, a speed of a device and engine too."""
+    where = () if METRICS[one.metric].portable else (one.device, one.engine)
+    return (*one.cell, one.seed, one.precision, *where)
 
 
 def _text(rows: Iterable[Measurement]) -> str:

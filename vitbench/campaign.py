@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
-from vitbench import baselines, machine
+from vitbench import machine
 from vitbench.case import Case
 from vitbench.errors import Busy, DataAbsent, DataBroken, NonFinite, OutOfMemory, TimeUp, UserError, unknown
 from vitbench.history import History
@@ -98,14 +98,13 @@ def plan(session: Session, cases: Sequence[tuple[int, Case]]) -> list[Planned]:
 
 
 def _pairs(session: Session, history: History, cases: Sequence[tuple[int, Case]]) -> list[Pair]:
-    recorded = {(*one.cell, one.seed) for one in session.recorded}
+    recorded = {one.key for one in session.recorded if one.metric == "accuracy"}  # of an older version none is
     planned: dict[str, Planned | None] = {}  # None where it is done
     pairs: dict[tuple[str, ...], Pair] = {}
     for place, case in cases:
         for seed in session.options.all_seeds:
             runs = [_planned(session, history, one, seed, planned) for one in _with_baseline(case)]
             missing = [one for one in runs if one is not None]
-            cell = baselines.cell_of(case, session.options.budget, "accuracy")
             if missing:
                 pairs.setdefault(
                     tuple(one.identity.key for one in missing),
@@ -114,7 +113,7 @@ def _pairs(session: Session, history: History, cases: Sequence[tuple[int, Case]]
                         case=case,
                         seed=seed,
                         runs=missing,
-                        is_recorded=(*cell, str(seed)) in recorded,
+                        is_recorded=all(one.identity.key[:12] in recorded for one in missing),
                         is_begun=any(session.store.is_begun(one.identity) for one in missing),
                     ),
                 )
@@ -149,8 +148,8 @@ class Campaign:
         session: its options hold the deadline.
         cases: with the number of their pattern.
         say: gets a line for each run.
-        tried: what became of a run, by its key: "done", "left" for lack of time, "lost", "too big" for the memory, or
-            "busy" in another process.
+        tried: what became of a run, by its key: "done", "left" for lack of time, "lost", "too big" for the memory,
+            "without data", or "busy" in another process.
         absent: data sets that are not there, or broken.
     """
 
@@ -184,7 +183,7 @@ class Campaign:
             outcome, told = "left", str(error)
         except (DataAbsent, DataBroken) as error:
             self.absent.add(one.identity.dataset)
-            told = str(error)
+            outcome, told = "without data", str(error)
         except OutOfMemory as error:
             outcome, told = "too big", str(error)
         except (UserError, NonFinite) as error:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vitbench import baselines, campaigning, doctor, leaves, machine, papers, summary, transport
+from vitbench import baselines, campaign_command, doctor, leaves, machine, papers, summary, transport
 from vitbench.arguments import (
     Parser,
     add_places,
@@ -54,7 +54,7 @@ def _failure(error: BaseException, options: argparse.Namespace) -> tuple[int, st
         goes_on = getattr(options, "goes_on", False)
         return 128 + signal.SIGINT, summary.interrupted(fresh=options.fresh) if goes_on else "interrupted"
     if isinstance(error, TimeUp):
-        return 0, f"time limit: {error}"
+        return summary.Exit.INFRASTRUCTURE, f"time limit: {error}"
     if isinstance(error, OSError):
         try:
             _flush()
@@ -101,7 +101,7 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(command=_report)
 
     _add_running(commands)
-    campaigning.add(commands)
+    campaign_command.add(commands)
     transport.add(commands)
 
     command = commands.add_parser("doctor", help="what this machine has: versions, device, data sets found and missing")
@@ -124,7 +124,6 @@ def _add_running(commands: "Commands") -> None:
     add_selection(command)
     add_places(command)
     command.add_argument("--precision", choices=PRECISIONS, default="fp32", help="of the runs (default: fp32)")
-    command.add_argument("--micro-batch", type=int, metavar="N", help="of the runs")
     command.add_argument("--machine", required=True, help="name of the machine, chosen by you, such as h200 or cpu")
     command.add_argument("--device", metavar="NAME", help="where the records are of several, whose to take")
     command.add_argument("--reason", required=True, help="why; for the commit that takes them in")
@@ -174,7 +173,7 @@ def _check(options: argparse.Namespace) -> int:
         counts = f"{len(paper.tables)} tables, {len(cases)} cases, {printed} printed numbers"
         print(f"{paper.path.name}: {counts}, {len(paper.conclusions)} conclusions")
     print(f"recorded: {len(recorded)} measurements")
-    return 2 if problems or not found else 0
+    return 2 if problems else 0
 
 
 def _report(options: argparse.Namespace) -> int:

@@ -17,12 +17,14 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
+import torch._dynamo
 from torch import nn
 
-from vitbench.errors import is_out_of_memory
+from vitbench.errors import UserError, is_out_of_memory
 from vitbench.learner import Learner
 
 WARM_STEPS = 3  # before a capture: libraries set themselves up, the optimizer makes its state; they train as any other
+RECOMPILATIONS = 256  # of one piece of code: networks x data sets x precisions of a long campaign
 
 Step = Callable[[], None]
 
@@ -128,8 +130,8 @@ class Stepper:
     def __call__(self) -> None:
         """Take one step."""
         if self.replay is None and self.graphs is not None and self.taken >= WARM_STEPS:
-            self.replay = self.graphs.capture(self.learner.step, self.learner.draws.values())
-        if self.replay is not None:
+            self.replay = self._capture(self.graphs)
+        elif self.replay is not None:
             self.replay()
         elif self.taken == 0 and self.engine.name == "compile":
             self._try(strict=False, to="eager" if self.graphs is None else "graph")
@@ -138,6 +140,20 @@ class Stepper:
         else:
             self._take(strict=False)
         self.taken += 1
+
+    def _capture(self, graphs: Graphs) -> Step:
+        """Capture the step, and replay it for the first time."""
+        before = int(self.learner.plan.at)
+        try:
+            replay = graphs.capture(self.learner.step, self.learner.draws.values())
+        except RuntimeError as error:
+            if is_out_of_memory(error):
+                raise
+            raise UserError(f"the step cannot be captured ({_first_line(error)}); use --engine eager") from None
+        replay()
+        if int(self.learner.plan.at) != before + 1:
+            raise UserError("the captured step does nothing when it is replayed; use --engine eager")
+        return replay
 
     def _take(self, *, strict: bool) -> None:
         if self.graphs is None:
@@ -162,6 +178,9 @@ class Stepper:
 
 def _compile(learner: Learner, backend: Any) -> None:
     """Without the draws of the terms, and without a copy of the network: evaluation goes on with the plain one."""
+    # One network after the other goes through the same code; torch would give up silently after a few of them.
+    torch._dynamo.config.recompile_limit = RECOMPILATIONS
+    torch._dynamo.config.fail_on_recompile_limit_hit = True
     learner.forward = torch.compile(learner.network, backend=backend)
     for part in _networks(learner):
         part.compile(backend=backend)

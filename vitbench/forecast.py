@@ -29,12 +29,12 @@ def _time(session: Session, cases: Sequence[Case], history: History) -> str:
         return ""
     device = history.place[0]
     if len(known) == len(seconds):
-        return f"; about {duration(sum(known))} as recorded on {device}"
+        return f"; about {shown(sum(known))} as recorded on {device}"
     unknown = f"{len(seconds) - len(known)} of {len(seconds)} runs have no recorded time"
-    return f"; at least about {duration(sum(known))} as recorded on {device}; {unknown}"
+    return f"; at least about {shown(sum(known))} as recorded on {device}; {unknown}"
 
 
-def duration(seconds: float) -> str:
+def shown(seconds: float) -> str:
     """Such as `50 s`, `12 min` or `2.4 h`."""
     return (
         f"{seconds:.0f} s"

@@ -55,7 +55,8 @@ class History:
                 record = self.session.store.read(self.session.run_of(case, seed))
                 if record is not None:
                     made = record.provenance
-                    if (made["device"], made["precision"], made["engine"]) == self.place:
+                    engine = self.place[2] if "fell_back" in record.details else made["engine"]
+                    if (made["device"], made["precision"], engine) == self.place:
                         # All of it, but of a run that was left and gone on with only the last stretch.
                         yield case, max(made["seconds"], record.measurements.get("train_seconds", 0.0))
 

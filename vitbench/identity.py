@@ -132,15 +132,26 @@ def of_size(case: Case) -> Identity:
     return replace(counted, versions={**counted.versions, "fvcore": installed("fvcore")})
 
 
-def of_timing(case: Case, *, kind: str, budget: Budget, precision: str, machine: Mapping[str, str]) -> Identity:
+def of_timing(
+    case: Case,
+    *,
+    kind: str,
+    budget: Budget,
+    precision: str,
+    machine: Mapping[str, str],
+    micro_batch: int | None = None,
+) -> Identity:
     """What is timed for a case, on one machine.
 
     Args:
         kind: "inference", which no objective takes part in, or "training".
         machine: see `vitbench.machine.timing_key`.
+        micro_batch: see `Identity`; a forward pass takes the whole batch.
     """
     case = case.baseline if kind == "inference" else case
-    identity = _untrained(case, kind=kind, budget=budget, core=["measure/speed", "learner"])
+    core = ["measure/speed"] if kind == "inference" else ["measure/speed", "measure/peak", "learner"]
+    identity = _untrained(case, kind=kind, budget=budget, core=core)
+    identity = replace(identity, micro_batch=None if kind == "inference" else micro_batch)
     # How often a step is taken, and at which rate, does not matter to its speed.
     phases = tuple(replace(one, epochs=1, schedule={"name": "constant"}) for one in case.recipe.at(budget)[:1])
     return replace(identity, precision=precision, machine=dict(machine), phases=phases)

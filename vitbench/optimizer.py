@@ -50,6 +50,8 @@ def make(trained: Trained, phase: Phase, *, steps_per_epoch: int, device: torch.
         optimizer: torch.optim.Optimizer = create_optimizer_v2(trained, opt=name, **arguments)
     except (ValueError, TypeError, AssertionError) as error:
         raise UserError(f"timm makes no optimizer of {dict(phase.optimizer)}: {error}") from None
+    # It is stepped without a capture on purpose: before one, and by the eager engine.
+    optimizer._warned_capturable_if_run_uncaptured = True
     rates = _rates(optimizer, phase, steps_per_epoch)
     if name in FUSED:
         for group in optimizer.param_groups:
@@ -71,11 +73,12 @@ def set_rates(optimizer: torch.optim.Optimizer, rates: Tensor) -> None:
 
 
 def restore(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
-    """Load a state dict, whatever device its learning rates lie on."""
-    kept = [group["lr"] for group in optimizer.param_groups]
-    optimizer.load_state_dict(state)
-    for group, rate in zip(optimizer.param_groups, kept, strict=True):
-        group["lr"] = rate
+    """Load a state dict, whatever device it was made on; options, learning rates among them, stay those of here."""
+    kept = [{name: value for name, value in group.items() if name != "params"} for group in optimizer.param_groups]
+    groups = [here | {"params": saved["params"]} for here, saved in zip(kept, state["param_groups"], strict=True)]
+    optimizer.load_state_dict({**state, "param_groups": groups})
+    for group, here in zip(optimizer.param_groups, kept, strict=True):
+        group["lr"] = here["lr"]  # the very tensor, not the copy that loading made
 
 
 def _rates(optimizer: torch.optim.Optimizer, phase: Phase, steps_per_epoch: int) -> Rates:

@@ -9,6 +9,7 @@ from vitbench.case import Budget
 from vitbench.errors import UserError, unknown
 from vitbench.selection import Selection
 
+EPOCH_MARGIN = 1.2  # the next epoch may be slower than others were
 MOST_SEEDS = 1000  # beyond what anybody trains; a forecast has to look at each
 
 

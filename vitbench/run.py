@@ -1,6 +1,7 @@
 """From an identity to a record: build, train, measure, write. Read this file first."""
 
 import math
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -21,11 +22,12 @@ from vitbench.errors import NonFinite, TimeUp, Unfit, UserError, memory_named
 from vitbench.identity import Identity
 from vitbench.measure import accuracy, attack
 from vitbench.measure.speed import Stopwatch
+from vitbench.options import EPOCH_MARGIN
 from vitbench.records import Record, Store, write_atomically
 from vitbench.train import Watch, generator, train
 
-EPOCH_MARGIN = 1.2  # of the last epoch's seconds, for the next one may be slower
-SAVE_SECONDS = 5.0  # for a checkpoint, or for the attack and the record at the end
+SAVE_SECONDS = 5.0  # for a checkpoint
+ATTACK_SHARE = 6  # an attack is two forward passes, a backward one and some more; in units of an evaluation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +100,15 @@ def _train(identity: Identity, setting: Setting) -> Record:
     total = build.total_of(identity, model).to(setting.device)
     keeper = _checkpoints(identity, setting)
     engine = of_device(setting.engine, setting.device)
+    evaluation = 0.0
+
+    def evaluate() -> float:
+        nonlocal evaluation
+        begun = time.perf_counter()
+        value = _evaluate(identity, model, split.test)
+        evaluation = time.perf_counter() - begun
+        return value
+
     try:
         curves = train(
             model,
@@ -105,12 +116,14 @@ def _train(identity: Identity, setting: Setting) -> Record:
             split.train,
             identity.phases,
             seed=identity.seed,
-            watch=_watch(identity, setting, keeper, lambda: _evaluate(identity, model, split.test)),
+            watch=_watch(identity, setting, keeper, evaluate),
             precision=identity.precision,
             micro_batch=identity.micro_batch,
             engine=engine,
             checkpoint=keeper.load(),
         )
+        if time.monotonic() + ATTACK_SHARE * evaluation > setting.deadline:
+            raise TimeUp("trained, but not yet attacked; the same command goes on there")
         judged = _judge_trained(identity, model, split, curves)
     except Unfit as unfit:
         keeper.set_aside(str(unfit))
@@ -126,15 +139,17 @@ def _train(identity: Identity, setting: Setting) -> Record:
 def _watch(identity: Identity, setting: Setting, keeper: Checkpoints, evaluate: Callable[[], float]) -> Watch:
     what = f"{identity.model}, {identity.objective}, {identity.dataset}, seed {identity.seed}"
 
-    def tell(done: int, steps: int, loss: float) -> None:
-        if time.monotonic() > setting.deadline:
-            raise TimeUp("left in the middle of an epoch; the same command goes on after the last one that was saved")
-        setting.tell(what, done, steps, loss)
-
     def leave(seconds: float) -> bool:
         return time.monotonic() + EPOCH_MARGIN * seconds + SAVE_SECONDS > setting.deadline
 
-    return Watch(evaluate=evaluate, save=keeper.save, tell=tell, leave=leave)
+    return Watch(
+        evaluate=evaluate,
+        save=keeper.save,
+        tell=lambda done, steps, loss: setting.tell(what, done, steps, loss),
+        leave=leave,
+        is_late=lambda: time.monotonic() > setting.deadline,
+        is_hurried=setting.deadline < math.inf,
+    )
 
 
 def _judge_trained(identity: Identity, model: nn.Module, split: Split, curves: list[dict[str, Any]]) -> dict[str, Any]:
@@ -217,20 +232,33 @@ def _record(
 def _reproducible(device: str) -> Iterator[None]:
     """One thread on a CPU; on a GPU neither TF32 nor kernels whose result changes from run to run."""
     threads, cudnn = torch.get_num_threads(), torch.backends.cudnn
+    memory: Any = torch.utils.deterministic
     before = (cudnn.allow_tf32, cudnn.deterministic)
+    products, filled = torch.get_float32_matmul_precision(), memory.fill_uninitialized_memory
+    cudnn.allow_tf32, cudnn.deterministic = False, True
+    torch.set_float32_matmul_precision("highest")
     if device == "cpu":
         torch.set_num_threads(machine.threads())
-    cudnn.allow_tf32, cudnn.deterministic = False, True
+    else:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # as torch asks for
+        torch.cuda.set_device(device)
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        memory.fill_uninitialized_memory = False  # nothing here reads what it did not write
     try:
         yield
     finally:
         torch.set_num_threads(threads)
+        torch.set_float32_matmul_precision(products)
+        torch.use_deterministic_algorithms(False)
         cudnn.allow_tf32, cudnn.deterministic = before
+        memory.fill_uninitialized_memory = filled
 
 
 def _memory_named(identity: Identity) -> AbstractContextManager[None]:
     what = f"{identity.model} under {identity.objective}"
     if identity.phases:
-        what += f" with a batch of {identity.phases[0].batch_size}"
-        what += " (a smaller one would be another experiment; --micro-batch N takes it in parts)"
+        size = max(phase.batch_size for phase in identity.phases)
+        smaller = "a smaller one would be another experiment; --micro-batch N takes it in parts"
+        what += f" with micro-batches of {identity.micro_batch}" if identity.micro_batch else ""
+        what += f" with a batch of {size} ({smaller})" if not identity.micro_batch else ""
     return memory_named(what)

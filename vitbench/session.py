@@ -17,13 +17,12 @@ from vitbench.compare import Finding, Verdict
 from vitbench.errors import TimeUp
 from vitbench.identity import Identity
 from vitbench.metrics import METRICS
-from vitbench.options import Options
+from vitbench.options import EPOCH_MARGIN, Options
 from vitbench.records import Record, Store
 
 if TYPE_CHECKING:
     from vitbench.measure.speed import Stopwatch
 
-EPOCH_MARGIN = 1.2  # the next epoch may be slower than others were
 START_SECONDS = 10.0  # to get a run ready and to write its checkpoint
 # What is the same on every machine and in every run, and so may fail to the last digit.
 GATED = ("params", "macs")
@@ -155,8 +154,15 @@ class Session:
         """The timing that a case needs on this machine, or on the one that a key names."""
         engine = self.options.engine_name if kind == "training" else "eager"  # a forward pass is no step
         key = key or machine.timing_key(self.options.device, engine)
-        budget, precision = self.options.budget, self.options.precision
-        return identity.of_timing(case, kind=kind, budget=budget, precision=precision, machine=key)
+        options = self.options
+        return identity.of_timing(
+            case,
+            kind=kind,
+            budget=options.budget,
+            precision=options.precision,
+            machine=key,
+            micro_batch=options.micro_batch,
+        )
 
     def has_time(self, epoch_seconds: float) -> bool:
         """Whether a run that is started now can be saved before the deadline.

@@ -35,12 +35,16 @@ class Watch:
             old, or in any case if `now`.
         tell: now and then, with (steps done, steps in all, loss).
         leave: after each epoch, with its seconds; whether there is no time for another one.
+        is_late: now and then within an epoch; whether it has to be given up.
+        is_hurried: whether there is a deadline, before which the last epoch is worth a checkpoint as well.
     """
 
     evaluate: Callable[[], float]
     save: Callable[[Callable[[], dict[str, Any]], bool], None] = field(default=lambda make, now: None)
     tell: Callable[[int, int, float], None] = field(default=lambda done, steps, loss: None)
     leave: Callable[[float], bool] = field(default=lambda seconds: False)
+    is_late: Callable[[], bool] = field(default=lambda: False)
+    is_hurried: bool = False
 
 
 def train(
@@ -71,7 +75,7 @@ def train(
     Raises:
         NonFinite: if the loss or a weight stops being a finite number.
         Unfit: if the checkpoint is of another network, optimizer or recipe.
-        TimeUp: if `watch.leave` says so while epochs are left; the last one is saved.
+        TimeUp: if `watch.is_late` says so, or `watch.leave` says so while epochs are left; the last one is saved.
     """
     start = checkpoint or {"phase": 0, "epoch": 0, "curves": []}
     curves: list[dict[str, Any]] = list(start["curves"])
@@ -92,7 +96,8 @@ def train(
                 curves.append({"phase": number, **_one_epoch(learner, step, epoch, (seed, number), watch)})
                 is_last = epoch + 1 == phase.epochs and number + 1 == len(phases)
                 is_cut = not is_last and watch.leave(time.perf_counter() - started)
-                watch.save(lambda: _checkpoint(learner, number, epoch + 1, curves), is_cut)  # noqa: B023 - at once
+                now = is_cut or (is_last and watch.is_hurried)
+                watch.save(lambda: _checkpoint(learner, number, epoch + 1, curves), now)  # noqa: B023 - at once
                 if is_cut:
                     raise TimeUp(f"left after epoch {epoch + 1} of {phase.epochs}; the same command goes on from there")
     return curves
@@ -113,8 +118,14 @@ def _one_epoch(
     learner.begin(epoch, order=order, seeds={name: derived(seed, name, number, epoch) for name in DRAWS})
     torch.manual_seed(derived(seed, "dropout", number, epoch))
     steps = phase.epochs * learner.steps_per_epoch
+
+    def tell(done: int, loss: float) -> None:
+        watch.tell(done, steps, loss)
+        if done % learner.steps_per_epoch and watch.is_late():
+            raise TimeUp("left in the middle of an epoch; the same command goes on after the last one that was saved")
+
     started = time.perf_counter()
-    losses = learner.epoch(epoch, advance=step, tell=lambda done, loss: watch.tell(done, steps, loss))
+    losses = learner.epoch(epoch, advance=step, tell=tell)
     seconds = time.perf_counter() - started
     learner.stop_if_ruined(epoch)
     mean = losses.mean(dim=0).tolist()

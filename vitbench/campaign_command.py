@@ -14,7 +14,7 @@ from vitbench import summary
 from vitbench.arguments import Parser, add_places, add_selection, add_training, require_gpu, session_of, shown_progress
 from vitbench.campaign import Campaign, Planned, chosen, plan
 from vitbench.errors import UserError
-from vitbench.forecast import duration, forecast
+from vitbench.forecast import forecast, shown
 from vitbench.session import Session
 
 if TYPE_CHECKING:
@@ -46,13 +46,14 @@ def _campaign(options: argparse.Namespace) -> int:
     print(forecast(session, [case for _, case in cases]), flush=True)
     if options.dry_run:
         for number, one in enumerate(plan(session, cases), start=1):
-            took = "" if one.seconds is None else f", about {duration(one.seconds)}"
+            took = "" if one.seconds is None else f", about {shown(one.seconds)}"
             print(f"{number:4}  {one.case.id}, seed {one.identity.seed}{took}")
         return 0
     if options.jobs > 1:
         codes = _side_by_side(options, session)
         _report(session, plan(session, cases))
-        return max(codes)
+        # Below 0 is a signal: whoever sent it, such as the system for want of memory, it was not us.
+        return max(summary.Exit.INFRASTRUCTURE if code < 0 else code for code in codes)
     session.tell = shown_progress()
     campaign = Campaign(session, cases, say=lambda line: print(line, flush=True))
     missing = campaign.work()
@@ -62,17 +63,20 @@ def _campaign(options: argparse.Namespace) -> int:
     told = [f"{counts['done']} done", f"{counts['left']} left with what was trained so far"]
     told += [f"{counts['busy']} done by another process", f"{counts['lost']} lost"]
     told += [f"{counts['too big']} too big for the memory"]
+    waiting = sum(one.identity.dataset in campaign.absent for one in missing)
+    told += [f"{waiting} waiting for the data of {', '.join(sorted(campaign.absent))}"]
     told = [one for one in told if not one.startswith("0 ")]
     print(f"campaign: {', '.join(told) or 'nothing was done'}")
     if not options.child:
         _report(session, missing)
-    machines_fault = campaign.absent or counts["too big"]
+    idle = missing and not campaign.tried  # there was no time for anything
+    machines_fault = campaign.absent or counts["too big"] or idle
     return summary.Exit.INFRASTRUCTURE if machines_fault else int(counts["lost"] > 0)
 
 
 def _report(session: Session, missing: Sequence[Planned]) -> None:
     known = [one.seconds for one in missing if one.seconds is not None]
-    about = f", at least about {duration(sum(known))}" if known else ""
+    about = f", at least about {shown(sum(known))}" if known else ""
     print(f"{len(missing)} runs are missing{about}" if missing else "no run is missing")
     print(f"report: {summary.write_report(session, session.options.runs / 'report')}")
 
