@@ -300,3 +300,32 @@ def test_what_comes_along_is_in_canonical_order(tmp_path):
     assert problems == []
     save(tmp_path, found)
     assert text_of(tmp_path) == text_of(data_folder() / "recorded")
+
+
+# What a line is of
+
+
+def test_precisions_are_kept_apart_and_speeds_by_engine_too(tmp_path):
+    half = replace(ONE, precision="bf16", engine="graph", value=61.0)
+    speeds = [replace(ONE, metric="step_ms", engine=engine, value=5.0) for engine in ("eager", "graph")]
+    save(tmp_path, [ONE, *speeds])
+    save(tmp_path, [half])
+    found, _ = load_all(tmp_path)
+    assert sorted(found, key=str) == sorted([ONE, half, *speeds], key=str)
+    captured = replace(ONE, engine="graph", value=64.0)  # the engine does not change what an accuracy is of
+    save(tmp_path, [captured])
+    assert sorted(load_all(tmp_path)[0], key=str) == sorted([captured, half, *speeds], key=str)
+
+
+def test_an_older_value_never_replaces_a_newer_one(tmp_path):
+    save(tmp_path, [ONE])
+    save(tmp_path, [replace(ONE, value=1.0, date="2020-01-01")])
+    assert load_all(tmp_path)[0] == [ONE]
+
+
+def test_two_devices_are_not_one_machine(tmp_path):
+    save(tmp_path, [ONE])
+    before = text_of(tmp_path)
+    with pytest.raises(UserError, match="holds numbers of NVIDIA H200, these are of A; name another --machine"):
+        save(tmp_path, [replace(ONE, device="A")])
+    assert text_of(tmp_path) == before

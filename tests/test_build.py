@@ -8,7 +8,7 @@ import torch
 
 from vitbench import build
 from vitbench.case import Budget
-from vitbench.errors import DataAbsent, UserError
+from vitbench.errors import DataAbsent, NonFinite, UserError
 from vitbench.identity import Identity
 from vitbench.objective import parse
 from vitbench.train import derived
@@ -292,3 +292,50 @@ def test_a_data_set_that_keeps_its_contract_is_read(foreign):
 def test_a_folder_of_data_and_leave_to_fetch_it_are_handed_on(tmp_path):
     with pytest.raises(DataAbsent, match=f"{tmp_path}.*does not exist"):
         build.data_of(identity(dataset="cifar10", classes=10), tmp_path)
+
+
+# Other people's code that fails in a run
+
+
+def foreign_identity(tmp_path, monkeypatch, code):
+    name = f"failing_{abs(hash(code))}"
+    (tmp_path / f"{name}.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    return identity(f"ce + 0.1*{name}.build"), tmp_path / f"{name}.py"
+
+
+RAISING = """
+from torch import nn
+
+class Term(nn.Module):
+    def forward(self, step):
+        return step.nothing
+
+def build(shape):
+    return Term()
+"""
+
+
+def test_an_error_out_of_somebodys_code_names_the_file_and_line(tmp_path, monkeypatch):
+    one, path = foreign_identity(tmp_path, monkeypatch, RAISING)
+    term = build.term_of(one, one.objective.names[1], build.model_of(one))
+    message = "fails when run: line 6, AttributeError"
+    with pytest.raises(UserError, match=message) as caught, build.blaming(one, "when run"):
+        term(None)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_torch_says_of_a_backward_pass_is_put_down_to_somebodys_code_where_there_is_some(tmp_path, monkeypatch):
+    one, path = foreign_identity(tmp_path, monkeypatch, RAISING)
+    with pytest.raises(UserError, match="RuntimeError: modified in place"), build.blaming(one, "when run"):
+        raise RuntimeError("modified in place")
+    with pytest.raises(RuntimeError, match="modified"), build.blaming(identity(), "when run"):
+        raise RuntimeError("modified in place")
+
+
+@pytest.mark.parametrize("error", [NonFinite("nan"), OSError(28, "full"), RuntimeError("out of memory"), KeyError()])
+def test_what_is_not_theirs_passes(tmp_path, monkeypatch, error):
+    one, _ = foreign_identity(tmp_path, monkeypatch, RAISING)
+    with pytest.raises(type(error)), build.blaming(one, "when run"):
+        raise error

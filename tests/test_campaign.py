@@ -142,7 +142,7 @@ def test_a_run_that_is_not_done_is_said_and_the_next_one_taken(tmp_path, execute
     made = campaign(session_of(tmp_path, recorded=TAKEN))
     assert len(made.work()) == 3
     assert list(made.tried.values()) == [outcome] * 3
-    assert len(made.told) == 3
+    assert len(made.told) == (6 if outcome == "busy" else 3)  # a held run is looked at once more at the end
 
 
 def test_an_absent_data_set_is_said_once_and_others_go_on(tmp_path, executed):

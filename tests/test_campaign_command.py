@@ -32,17 +32,17 @@ def test_a_dry_run_says_what_would_be_done_and_does_nothing(capsys, tmp_path, ex
 def test_a_campaign_ends_with_what_was_done_what_is_missing_and_a_report(capsys, tmp_path, executed):
     code, out, _ = run_cli(capsys, "campaign", ONE, "--runs", str(tmp_path), "--time-limit", "10m")
     assert code == 0
-    assert "campaign: 2 done\nno run is missing\n" in out
+    assert "campaign: 2 done\nruns that are missing: 0\n" in out
     assert (tmp_path / "report/README.md").exists()
     code, out, _ = run_cli(capsys, "campaign", ONE, "--runs", str(tmp_path))
-    assert "campaign: nothing was done\nno run is missing\n" in out
+    assert "campaign: nothing was done\nruns that are missing: 0\n" in out
     assert len(executed) == 2
 
 
 def test_a_limit_too_short_for_anything_leaves_everything(capsys, tmp_path, executed):
     code, out, _ = run_cli(capsys, "campaign", ONE, "--runs", str(tmp_path), "--time-limit", "1s")
     assert code == 12
-    assert "2 runs are missing" in out
+    assert "runs that are missing: 2" in out
     assert not executed
 
 
@@ -92,4 +92,4 @@ def test_two_jobs_share_the_runs_and_do_each_once(tmp_path):
     assert done.returncode == 0, done.stderr
     finished = [line for line in done.stdout.splitlines() if "accuracy" in line and ", in " in line]
     assert len(finished) == len({line.split(",")[0] for line in finished}) == 4
-    assert "no run is missing" in done.stdout
+    assert "runs that are missing: 0" in done.stdout

@@ -78,6 +78,17 @@ def test_a_checkpoint_that_is_needed_now_is_written_however_fresh_the_last_one_i
     assert keeper.load()["epoch"] == 2
 
 
+def test_of_two_machines_checkpoints_the_further_one_is_gone_on_with(keeper):
+    keeper.save(lambda: CONTENT)
+    other = Checkpoints(keeper.folder, KEY, problems=[])
+    other.path = keeper.folder / "checkpoint.0123456789ab.pt"
+    for epoch in (1, 7):
+        other.save(lambda: CONTENT | {"epoch": epoch}, now=True)  # noqa: B023 - at once
+        assert keeper.load()["epoch"] == max(epoch, CONTENT["epoch"])
+    keeper.clear()
+    assert not list(keeper.folder.glob("checkpoint*"))
+
+
 def test_without_a_checkpoint_a_training_starts_at_the_beginning(keeper):
     assert keeper.load() is None
     assert not keeper.problems

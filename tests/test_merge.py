@@ -138,20 +138,22 @@ def test_a_torn_record_here_is_set_aside(runs, elsewhere, tmp_path):
     assert b"{" in elsewhere.content().values()
 
 
-def test_a_checkpoint_is_for_runs_that_have_nothing(runs, elsewhere, tmp_path):
+def test_a_checkpoint_is_for_unfinished_runs_and_takes_no_others_place(runs, elsewhere, tmp_path):
     for seed in range(3):
         runs.put(seed, "checkpoint.pt", b"theirs")
     elsewhere.finish(0)
     elsewhere.put(1, "checkpoint.pt", b"ours")
     pack(runs.root, tmp_path / "out", checkpoints=True)
     merge = merged(elsewhere, tmp_path / "out")
-    assert outcomes(merge) == {"left out": 2, "new": 1}
+    assert outcomes(merge) == {"left out": 1, "kept beside": 1, "new": 1}
     assert merge.problems == []
     assert not elsewhere.path(0, "checkpoint.pt").exists()
     assert elsewhere.path(1, "checkpoint.pt").read_bytes() == b"ours"
     assert elsewhere.path(2, "checkpoint.pt").read_bytes() == b"theirs"
     assert any("finished here" in line for line in merge.notes)
-    assert any(f"{elsewhere.path(1, 'checkpoint.pt')} stays" in line for line in merge.notes)
+    (beside,) = elsewhere.path(1).parent.glob("checkpoint.*.pt")
+    assert beside.read_bytes() == b"theirs"
+    assert outcomes(merged(elsewhere, tmp_path / "out")) == {"left out": 1, "already there": 2}
 
 
 def test_a_run_that_another_machine_finished_gets_no_checkpoint(runs, elsewhere, tmp_path):

@@ -182,13 +182,13 @@ def test_a_folder_in_its_place_is_set_aside_with_what_is_in_it(store):
     assert "it cannot be read" in store.problems[0]
 
 
-def test_what_cannot_be_opened_is_set_aside(store):
+def test_what_the_machine_does_not_let_be_read_is_left_alone(store):
     path_of(store).parent.mkdir(parents=True)
     path_of(store).symlink_to(path_of(store))  # a loop: nobody can open it, not even root
-    assert store.read(RUN) is None
-    assert "it cannot be read" in store.problems[0]
-    store.write(RUN, RECORD)
-    assert store.read(RUN) == RECORD
+    with pytest.raises(OSError, match="symbolic links"):
+        store.read(RUN)
+    assert path_of(store).is_symlink()
+    assert not store.problems
 
 
 def test_what_cannot_be_set_aside_is_said_so(store, monkeypatch):

@@ -56,9 +56,10 @@ def test_the_weights_are_a_tensor_that_moves_with_the_module_and_is_not_saved():
         (lambda logits: logits.sum(dim=1), r"the term mine returned \(2,\) numbers; return one"),
         (lambda logits: None, "the term mine returned NoneType; return a tensor"),
         (lambda logits: 0.5, "the term mine returned float; return a tensor"),
+        (lambda logits: logits.sum() * 1j, "the term mine returned a complex number"),
         (lambda logits: logits.detach().sum(), "the term mine has no gradient"),
     ],
-    ids=["vector", "none", "float", "no gradient"],
+    ids=["vector", "none", "float", "complex", "no gradient"],
 )
 def test_a_term_that_breaks_its_contract_is_named(make, message):
     with pytest.raises(UserError, match=message) as caught:

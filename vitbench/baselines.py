@@ -155,10 +155,26 @@ def save(folder: Path, new: Iterable[Measurement]) -> list[Path]:
         old, problems = load_all(folder)
         if problems:
             raise UserError(f"{problems[0]}; mend the file, then record again")
+        _check_device(path, added, old)
         kept = {_place(one): one for one in old if (one.machine, one.paper) == (path.parent.name, path.stem)}
-        kept |= {_place(one): one for one in added}
+        for one in added:
+            if _place(one) not in kept or kept[_place(one)].date <= one.date:
+                kept[_place(one)] = one
         write_whole(path, _text([one for _, one in sorted(kept.items())]))
     return sorted(grouped)
+
+
+def _check_device(path: Path, added: Iterable[Measurement], old: Iterable[Measurement]) -> None:
+    """Refuse to mix devices under one machine's name.
+
+    Raises:
+        UserError: if the file holds numbers of another device.
+    """
+    there = {one.device for one in old if (one.machine, one.paper) == (path.parent.name, path.stem)} - {""}
+    new = {one.device for one in added} - {""} - there
+    if there and new:
+        shown = [", ".join(sorted(names)) for names in (there, new)]
+        raise UserError(f"{path} holds numbers of {shown[0]}, these are of {shown[1]}; name another --machine")
 
 
 def _place(one: Measurement) -> tuple[str, ...]:

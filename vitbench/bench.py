@@ -83,7 +83,8 @@ class Bench:
             self._judge(case, kind, outcome)
             return
         if code:
-            self.note(summary.PROPERTY, summary.undone(case, kind, "skipped" if skipped else "failed", code))
+            status = "skipped" if skipped else "failed"
+            self.note(summary.PROPERTY, summary.undone(case, kind, status, code, reason=skipped))
         pytest.skip(skipped) if skipped else pytest.fail(failed, pytrace=False)
 
     def _judge(self, case: Case, kind: str, outcome: Outcome) -> None:

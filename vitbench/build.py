@@ -3,16 +3,19 @@
 What they are made of is imported through `vitbench.leaves`, and may be anybody's.
 """
 
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from vitbench import leaves
+from vitbench import errors, leaves
 from vitbench.adapter import shape_of
 from vitbench.contracts import Images, Split
-from vitbench.errors import UserError
+from vitbench.errors import UserError, is_out_of_memory
 from vitbench.identity import Identity
 from vitbench.total import Total
 from vitbench.train import derived
@@ -122,3 +125,35 @@ def _check_images(leaf: leaves.Leaf, half: str, images: Images, identity: Identi
 
 def _broken(leaf: leaves.Leaf, how: str) -> UserError:
     return UserError(f"{leaf.what} {how}; {leaves.CONTRACTS[leaf.kind]}")
+
+
+@contextmanager
+def blaming(identity: Identity, when: str) -> Iterator[None]:
+    """Make one line of an error that comes out of other people's code; an error of our own passes.
+
+    Args:
+        identity: whose model, terms and data set take part.
+        when: what was asked of them.
+
+    Raises:
+        UserError: naming the file whose line is in the traceback, the innermost first.
+    """
+    try:
+        yield
+    except Exception as error:
+        foreign = {str(leaf.path): leaf for leaf in _foreign(identity)}
+        frames = reversed(traceback.extract_tb(error.__traceback__))
+        guilty = next((foreign[one.filename] for one in frames if one.filename in foreign), None)
+        if guilty is None and isinstance(error, RuntimeError | ValueError):
+            guilty = next(iter(foreign.values()), None)  # what comes up in a backward pass is in no line of theirs
+        ours = type(error).__module__ == errors.__name__ or isinstance(error, OSError) or is_out_of_memory(error)
+        if guilty is None or ours:
+            raise
+        with guilty.answering(when):
+            raise
+
+
+def _foreign(identity: Identity) -> list[leaves.Leaf]:
+    named = [("models", identity.model.partition("/")[0]), ("datasets", identity.dataset)]
+    named += [("terms", name) for name in identity.objective.names]
+    return [leaves.find(kind, name) for kind, name in named if "." in name]  # type: ignore[arg-type]

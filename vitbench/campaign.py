@@ -1,14 +1,17 @@
 """A campaign: the missing runs of many cases, worked off in order of worth within a time limit.
 
 Worth most is what no record covers, then what was begun, then what is cheapest, a method together with its plain
-baseline. Nothing is started that could not be saved in time; what has to be left keeps its checkpoint, and the next
+baseline. Nothing is started that, as far as is known, could not be saved in time; what has to be left keeps its checkpoint, and the next
 campaign goes on there, on any machine that the runs directory was copied to.
 """
 
+import heapq
+import itertools
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from functools import cached_property
 
 from vitbench import machine
 from vitbench.case import Case
@@ -35,7 +38,7 @@ class Planned:
     epoch_seconds: float
 
 
-@dataclass
+@dataclass(eq=False)
 class Pair:
     """What is worth something only together: a method's run and its plain baseline's, as far as they are missing."""
 
@@ -50,8 +53,12 @@ class Pair:
     def worth(self) -> tuple[object, ...]:
         """Sorts the most worthy pair first; a baseline comes with its first method, alone only where it has none."""
         cost = sum(math.inf if one.seconds is None else one.seconds for one in self.runs)
-        alone = self.case.is_baseline
-        return (self.place, self.is_recorded, not self.is_begun, alone, cost, self.seed, sort_key(self.case))
+        return (self.place, self.is_recorded, not self.is_begun, self.case.is_baseline, cost, self.seed, self.key)
+
+    @cached_property
+    def key(self) -> tuple[str, ...]:
+        """Where it stands among its equals."""
+        return sort_key(self.case)
 
 
 def chosen(cases: Iterable[Case], patterns: Sequence[str]) -> list[tuple[int, Case]]:
@@ -87,13 +94,23 @@ def plan(session: Session, cases: Sequence[tuple[int, Case]]) -> list[Planned]:
     """
     history = History(session, [case for _, case in cases])
     pairs = _pairs(session, history, cases)
+    sharing: dict[str, list[Pair]] = {}
+    for pair in pairs:
+        for one in pair.runs:
+            sharing.setdefault(one.identity.key, []).append(pair)
+    # What a pair costs falls when another one takes the baseline along; it then stands in the heap a second time.
+    heap = [(pair.worth, number, pair) for number, pair in enumerate(pairs)]
+    heapq.heapify(heap)
+    counter = itertools.count(len(pairs))
     order: dict[str, Planned] = {}
-    while pairs:
-        best = min(pairs, key=lambda one: one.worth)
-        order |= {one.identity.key: one for one in best.runs}
-        for pair in pairs:
-            pair.runs = [one for one in pair.runs if one.identity.key not in order]
-        pairs = [pair for pair in pairs if pair.runs]
+    while heap:
+        _, _, best = heapq.heappop(heap)
+        for one in list(best.runs):
+            order[one.identity.key] = one
+            for pair in sharing.pop(one.identity.key, []):
+                pair.runs.remove(one)
+                if pair.runs:
+                    heapq.heappush(heap, (pair.worth, next(counter), pair))
     return list(order.values())
 
 
@@ -161,14 +178,22 @@ class Campaign:
 
     def work(self) -> list[Planned]:
         """Do what the time allows; returns what is still missing."""
-        while True:
-            missing = plan(self.session, self.cases)  # again after each run, which says what others will take
-            todo = (one for one in missing if one.identity.key not in self.tried and self._has_data(one))
-            fitting = next((one for one in todo if self.session.has_time(one.epoch_seconds)), None)
-            if fitting is None:
-                return missing
-            self._do(fitting)
+        self._pass()
+        busy = {key for key, outcome in self.tried.items() if outcome == "busy"}
+        self.tried = {key: outcome for key, outcome in self.tried.items() if key not in busy}
+        if busy:  # the process that held it may have left it
+            self._pass()
+        return plan(self.session, self.cases)
+
+    def _pass(self) -> None:
+        while (one := self._next()) is not None:
+            self._do(one)
             machine.free_gpu()
+
+    def _next(self) -> Planned | None:
+        """The most worthy run that was not tried and fits; planned anew, for each run says what others will take."""
+        todo = (one for one in plan(self.session, self.cases) if one.identity.key not in self.tried)
+        return next((one for one in todo if self._has_data(one) and self.session.has_time(one.epoch_seconds)), None)
 
     def _has_data(self, one: Planned) -> bool:
         return one.identity.dataset not in self.absent
@@ -178,7 +203,7 @@ class Campaign:
         try:
             record, was_read = self.session.do(one.identity, wait=False)
         except Busy:
-            outcome, told = "busy", "another process does it"
+            outcome, told = "busy", "under way in another process"
         except TimeUp as error:
             outcome, told = "left", str(error)
         except (DataAbsent, DataBroken) as error:

@@ -44,26 +44,32 @@ class Checkpoints:
         self.every = max(CHECKPOINT_SECONDS, (self.saved_at - started) / SAVING_SHARE)
 
     def load(self) -> dict[str, Any] | None:
-        """The checkpoint, or None; nothing that it may hold is executed, and a torn or foreign one is set aside."""
-        if not self.path.exists():
-            return None
+        """The checkpoint, or None; nothing that it may hold is executed, and a torn or foreign one is set aside.
+
+        Where a merge laid another machine's beside it, the one that is further.
+        """
+        found = [content for path in sorted(self.folder.glob("checkpoint*.pt")) if (content := self._load(path))]
+        return max(found, key=lambda content: (content["phase"], content["epoch"]), default=None)
+
+    def _load(self, path: Path) -> dict[str, Any] | None:
         try:
-            content: dict[str, Any] = torch.load(self.path, map_location="cpu", weights_only=True)
+            content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         except Exception:  # torch raises whatever a damaged archive leads to
             content = {}
         if not isinstance(content, dict) or content.get("key") != self.key:
-            self.set_aside("it is torn, or of another run")
+            self.set_aside("it is torn, or of another run", path)
             return None
         wrong = _wrong(content)
         if wrong:
-            self.set_aside(f"it is damaged: {wrong}")
+            self.set_aside(f"it is damaged: {wrong}", path)
             return None
         return content
 
-    def set_aside(self, reason: str) -> None:
-        """Rename it, for a training that starts anew without it."""
-        aside = set_aside(self.path)
-        self.problems.append(f"{self.path}: {reason}; set aside as {aside.name}, the training starts anew")
+    def set_aside(self, reason: str, path: Path | None = None) -> None:
+        """Rename it, for a training that goes on without it; without a path, all that there are."""
+        for one in self.folder.glob("checkpoint*.pt") if path is None else [path]:
+            aside = set_aside(one)
+            self.problems.append(f"{one}: {reason}; set aside as {aside.name}, the training starts anew")
 
     def keep_failed(self, model: nn.Module, total: Total) -> Path:
         """Write the weights of a lost training, to be looked at."""
@@ -72,8 +78,9 @@ class Checkpoints:
         return path
 
     def clear(self) -> None:
-        """Remove it once the run is done."""
-        self.path.unlink(missing_ok=True)
+        """Remove it once the run is done, and what a merge laid beside it."""
+        for path in self.folder.glob("checkpoint*.pt"):
+            path.unlink(missing_ok=True)
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:

@@ -44,13 +44,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     except (UserError, NonFinite, OutOfMemory, TimeUp, OSError, KeyboardInterrupt) as error:
         code, line = _failure(error, options)
-        print(f"vitbench: {line}", file=sys.stderr)
+        if line:
+            print(f"vitbench: {line}", file=sys.stderr)
     return code
 
 
 def _failure(error: BaseException, options: argparse.Namespace) -> tuple[int, str]:
     """Exit code and line of what went wrong."""
     if isinstance(error, KeyboardInterrupt):
+        if campaign_command.CHILD in os.environ:
+            return 128 + signal.SIGINT, ""  # whoever started this process says so
         goes_on = getattr(options, "goes_on", False)
         return 128 + signal.SIGINT, summary.interrupted(fresh=options.fresh) if goes_on else "interrupted"
     if isinstance(error, TimeUp):

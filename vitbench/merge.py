@@ -58,6 +58,9 @@ class Merge:
         """Those that can be believed, each once."""
         found: dict[tuple[str, int], Volume] = {}
         for path in paths:
+            if path.exists() and not (path.is_dir() or path.is_file()):
+                self.problems.append(f"{path}: neither a file nor a folder; name what `vitbench pack` wrote")
+                continue
             inside = sorted(path.glob("*.zip")) if path.is_dir() else [path]
             if not inside:
                 self.problems.append(f"{path} holds no volume (*.zip); name the folder that `vitbench pack` wrote")
@@ -117,11 +120,13 @@ class Merge:
         return self._unless_there(path, file, outcome)
 
     def _place_checkpoint(self, folder: Path, file: File) -> tuple[Path | None, str]:
-        """A checkpoint is for a run that has neither a record nor a checkpoint here."""
+        """A checkpoint is for a run without a record here; beside another one, whichever is further is gone on with."""
         if (folder / "record.json").exists():
             self.notes.append(f"{file.name}: left out, the run is finished here")
             return None, "left out"
-        return self._unless_there(folder / "checkpoint.pt", file, "new")
+        if _sha256(folder / "checkpoint.pt") in ("", file.sha256):
+            return self._unless_there(folder / "checkpoint.pt", file, "new")
+        return self._unless_there(folder / f"checkpoint.{file.sha256[:12]}.pt", file, "kept beside")
 
     def _unless_there(self, path: Path, file: File, outcome: str) -> tuple[Path | None, str]:
         here = _sha256(path)

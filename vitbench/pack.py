@@ -78,15 +78,14 @@ def _collect(runs: Path, opened: contextlib.ExitStack, *, checkpoints: bool, wei
     """Everything is opened before anything is written, because a run under way replaces its checkpoint."""
     contents = Contents()
     for folder in sorted((runs / "runs").glob("*/")):
-        checkpoint = _open(folder / "checkpoint.pt", opened)  # before the record: a run may finish meanwhile
+        path = folder / "checkpoint.pt"  # before the record: a run may finish meanwhile
+        is_begun, checkpoint = path.exists(), _open(path, opened) if checkpoints else None
         is_finished = False
         for path in sorted(folder.glob("record*.json")):
             is_finished |= _add_record(contents, path, opened, weights=weights) and path.name == "record.json"
-        if checkpoint is None or is_finished:
-            continue
-        if checkpoints:
+        if checkpoint is not None and not is_finished:
             _add(contents, folder / "checkpoint.pt", checkpoint)
-        else:
+        elif is_begun and not is_finished and not checkpoints:
             contents.unfinished.append(folder.name)
     return contents
 

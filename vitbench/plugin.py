@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from vitbench import machine
+from vitbench import machine, summary
 from vitbench.bench import Bench
 from vitbench.campaign import plan
 from vitbench.case import Budget, Case
@@ -213,8 +213,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     cases = [case for case in map(_trained, items) if case is not None]
     if not cases or session.options.deadline == math.inf:
         return
-    session.pace = History(session, cases).epoch_seconds
-    order = {one.identity.key: number for number, one in enumerate(plan(session, [(0, case) for case in cases]))}
+    try:
+        session.pace = History(session, cases).epoch_seconds
+        order = {one.identity.key: number for number, one in enumerate(plan(session, [(0, case) for case in cases]))}
+    except OSError:
+        return  # in any order: the forecast says why
 
     def place(item: pytest.Item) -> int:
         case = _trained(item)
@@ -227,7 +230,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_report_collectionfinish(config: pytest.Config, items: Sequence[pytest.Item]) -> list[str]:
     """Say before it starts how much there is to do."""
     cases = [case for case in map(_trained, items) if case is not None]
-    return [forecast(config.stash[SESSION], cases)] if cases else []
+    try:
+        return [forecast(config.stash[SESSION], cases)] if cases else []
+    except OSError as error:  # each case will say so too, and end with 12
+        return [f"vitbench: no forecast: {summary.of_os_error(error, config.stash[SESSION].options.runs)}"]
 
 
 def _trained(item: pytest.Item) -> Case | None:

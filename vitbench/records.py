@@ -77,7 +77,11 @@ class Store:
         return self.root / "runs" / identity.name
 
     def read(self, identity: Identity) -> Record | None:
-        """The record of a finished run, or None; a file that cannot be trusted is set aside and named."""
+        """The record of a finished run, or None; a file that cannot be trusted is set aside and named.
+
+        Raises:
+            OSError: if the machine does not let it be read; it may be a good one.
+        """
         return self._read(self.folder(identity) / "record.json", identity.key)
 
     def _read(self, path: Path, key: str) -> Record | None:
@@ -85,7 +89,7 @@ class Store:
             text = path.read_text(encoding="utf-8")
         except FileNotFoundError:
             return None
-        except (OSError, UnicodeDecodeError) as error:
+        except (IsADirectoryError, UnicodeDecodeError) as error:
             self.set_aside(path, f"it cannot be read ({error})")
             return None
         try:
@@ -118,7 +122,7 @@ class Store:
 
     def is_begun(self, identity: Identity) -> bool:
         """Whether an unfinished run has a checkpoint to go on from."""
-        return (self.folder(identity) / "checkpoint.pt").exists()
+        return any(self.folder(identity).glob("checkpoint*.pt"))
 
     def write(self, identity: Identity, record: Record) -> Path:
         """Write the record of a finished run, whole or not at all."""

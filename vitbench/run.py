@@ -77,7 +77,7 @@ def execute(identity: Identity, setting: Setting, *, fresh: bool = False) -> Rec
             checkpoints = _checkpoints(identity, setting)
             if fresh:
                 checkpoints.clear()
-            with _reproducible(setting.device), _memory_named(identity):
+            with _reproducible(setting.device), _memory_named(identity), build.blaming(identity, "when run"):
                 record = kinds[identity.kind](identity, setting)
             setting.store.write(identity, record)
             checkpoints.clear()
@@ -100,15 +100,7 @@ def _train(identity: Identity, setting: Setting) -> Record:
     total = build.total_of(identity, model).to(setting.device)
     keeper = _checkpoints(identity, setting)
     engine = of_device(setting.engine, setting.device)
-    evaluation = 0.0
-
-    def evaluate() -> float:
-        nonlocal evaluation
-        begun = time.perf_counter()
-        value = _evaluate(identity, model, split.test)
-        evaluation = time.perf_counter() - begun
-        return value
-
+    evaluation = Evaluation(identity.precision, model, split.test)
     try:
         curves = train(
             model,
@@ -116,13 +108,13 @@ def _train(identity: Identity, setting: Setting) -> Record:
             split.train,
             identity.phases,
             seed=identity.seed,
-            watch=_watch(identity, setting, keeper, evaluate),
+            watch=_watch(identity, setting, keeper, evaluation),
             precision=identity.precision,
             micro_batch=identity.micro_batch,
             engine=engine,
             checkpoint=keeper.load(),
         )
-        if time.monotonic() + ATTACK_SHARE * evaluation > setting.deadline:
+        if time.monotonic() + ATTACK_SHARE * evaluation.seconds > setting.deadline:
             raise TimeUp("trained, but not yet attacked; the same command goes on there")
         judged = _judge_trained(identity, model, split, curves)
     except Unfit as unfit:
@@ -134,6 +126,29 @@ def _train(identity: Identity, setting: Setting) -> Record:
     with write_atomically(keeper.folder / "weights.safetensors") as temporary:
         save_model(model, str(temporary))
     return record
+
+
+@dataclass
+class Evaluation:
+    """Accuracy after an epoch, in the precision of the training; the finished model is judged in fp32.
+
+    Attributes:
+        seconds: that the last one took.
+    """
+
+    precision: str
+    model: nn.Module
+    data: Images
+    seconds: float = 0.0
+
+    def __call__(self) -> float:
+        """In percent."""
+        started = time.perf_counter()
+        with torch.autocast(self.data.images.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+            logits = accuracy.predict(self.model, self.data)
+        value = accuracy.accuracy(accuracy.correct(logits, self.data.labels))
+        self.seconds = time.perf_counter() - started
+        return value
 
 
 def _watch(identity: Identity, setting: Setting, keeper: Checkpoints, evaluate: Callable[[], float]) -> Watch:
@@ -178,13 +193,6 @@ def _judge_trained(identity: Identity, model: nn.Module, split: Split, curves: l
         "train_images": len(split.train),
     }
     return {"measurements": measurements, "invalid": invalid, "details": details}
-
-
-def _evaluate(identity: Identity, model: nn.Module, data: Images) -> float:
-    """Accuracy after an epoch, in the precision of the training; the finished model is judged in fp32."""
-    with torch.autocast(data.images.device.type, torch.bfloat16, enabled=identity.precision == "bf16"):
-        logits = accuracy.predict(model, data)
-    return accuracy.accuracy(accuracy.correct(logits, data.labels))
 
 
 def _count(identity: Identity, setting: Setting) -> Record:

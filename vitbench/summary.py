@@ -2,6 +2,7 @@
 
 import errno
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -58,10 +59,10 @@ def _status(outcome: Outcome) -> str:
     return f"{status}; invalid: {', '.join(invalid)}" if invalid else status
 
 
-def undone(case: Case, kind: str, status: str, code: int) -> dict[str, Any]:
+def undone(case: Case, kind: str, status: str, code: int, *, reason: str = "") -> dict[str, Any]:
     """A case of which nothing came out: "skipped" or "failed"."""
     nothing: dict[str, Any] = {"values": {}, "cached": False, "findings": [], "problems": []}
-    return nothing | {"id": case.id, "kind": kind, "status": status, "exit": code}
+    return nothing | {"id": case.id, "kind": kind, "status": status, "exit": code, "reason": reason}
 
 
 def _plain(outcome: Outcome) -> dict[str, Any] | None:
@@ -142,6 +143,8 @@ def lines(payloads: Sequence[Payload]) -> Iterator[str]:
             yield from terminal.table(kind, _with_plain(rows)).splitlines()
             yield ""
         yield from compare.remarks(_finding(found) for one in rows for found in one["findings"])
+    reasons = Counter(one["reason"] for one in payloads if one.get("reason"))
+    yield from (f"{count} cases were not done: {reason}" for reason, count in reasons.items())
 
 
 def _finding(content: Mapping[str, Any]) -> Finding:

@@ -47,6 +47,8 @@ class Total(nn.Module):
 def _number(name: str, value: object) -> Tensor:
     if not isinstance(value, Tensor):
         raise UserError(f"the term {name} returned {type(value).__name__}; return a tensor with one number")
+    if value.is_complex():
+        raise UserError(f"the term {name} returned a complex number; return a real one")
     if value.ndim:
         raise UserError(f"the term {name} returned {tuple(value.shape)} numbers; return one, such as their mean")
     if torch.is_grad_enabled() and not value.requires_grad:
