@@ -75,7 +75,7 @@ def execute(identity: Identity, setting: Setting, *, fresh: bool = False) -> Rec
             checkpoints = _checkpoints(identity, setting)
             if fresh:
                 checkpoints.clear()
-            with _reproducible(setting.device), _memory_named(identity):
+            with reproducible(setting.device), _memory_named(identity):
                 record = kinds[identity.kind](identity, setting)
             setting.store.write(identity, record)
             checkpoints.clear()
@@ -214,7 +214,7 @@ def _record(
 
 
 @contextmanager
-def _reproducible(device: str) -> Iterator[None]:
+def reproducible(device: str) -> Iterator[None]:
     """One thread on a CPU; on a GPU neither TF32 nor kernels whose result changes from run to run."""
     threads, cudnn = torch.get_num_threads(), torch.backends.cudnn
     before = (cudnn.allow_tf32, cudnn.deterministic)
