@@ -79,6 +79,7 @@ def counts(model: str, bench: Bench, report: Report) -> Values:
 
 def equivalence(model: str, terms: str, engines: Sequence[str], bench: Bench, report: Report) -> Values:
     """Largest relative difference of the losses of 20 steps in fp32 from eager's; `again` is eager once more."""
+    torch.compiler.reset()  # so that no limit on recompilations is met
     one = bench.run(model, terms, "fp32")
     plain, values = _losses(bench, one, Engine()), {}
     for name in ("again", *engines):
@@ -167,7 +168,7 @@ def terms(model: str, bench: Bench, report: Report) -> Values:
 
 def compiled(model: str, bench: Bench, report: Report) -> Values:
     """A compiled step against a captured one: seconds until it is ready, and the steps after which that has paid."""
-    torch._dynamo.reset()
+    torch.compiler.reset()
     one = bench.run(model)
     graph_name, graph, graph_ready = bench.stepping(one, "graph")
     name, step, ready = bench.stepping(one, "compile")
@@ -183,7 +184,7 @@ def compiled(model: str, bench: Bench, report: Report) -> Values:
 def side_by_side(bench: Bench, report: Report) -> Values:
     """Images a second of 1, 2 and 4 processes that take captured steps of the ViT on the same device."""
     numbers, lasts = ((1, 2), 0.5) if bench.tiny else ((1, 2, 4), 10.0)
-    command = [sys.executable, SCRIPT, "--device", bench.device.type, "--child", "side"]
+    command = [sys.executable, str(SCRIPT), "--device", bench.device.type, "--child", "side"]
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     children = [subprocess.Popen([*command, *(["--tiny"] if bench.tiny else [])], **pipes) for _ in range(numbers[-1])]
     timer = threading.Timer(120, lambda: [child.kill() for child in children])
@@ -233,7 +234,7 @@ def side(bench: Bench) -> None:
 
 def kernels(bench: Bench, report: Report) -> Values:
     """Kernels, copies and fills of one eager step, counted in a process of its own: a profiler slows what follows."""
-    command = [sys.executable, SCRIPT, "--device", bench.device.type, "--child", "kernels"]
+    command = [sys.executable, str(SCRIPT), "--device", bench.device.type, "--child", "kernels"]
     done = subprocess.run(
         [*command, *(["--tiny"] if bench.tiny else [])], capture_output=True, text=True, timeout=120, check=False
     )

@@ -200,3 +200,31 @@ def test_predictions_stand_beside_what_came_out(perf, tmp_path):
     assert lines["vit: graph, ms"]["measured/predicted"] == pytest.approx(2.0)
     assert lines["vit: me adds, ms, captured"]["measured/predicted"] == pytest.approx(2.0)
     assert lines["vit: compile, ms"]["measured"] is None
+
+
+class Replaying:
+    """In the place of CUDA's graphs: a replay calls the step."""
+
+    def warm(self, step, *, strict):
+        step()
+
+    def capture(self, step, generators):
+        return step
+
+
+@pytest.mark.filterwarnings("ignore")  # of forks and of what torch compiles
+def test_where_there_are_graphs_every_goal_finds_its_number(perf, monkeypatch, tmp_path):
+    gpu, workbench, speed_report = perf("gpu"), perf("workbench"), perf("speed_report")
+    monkeypatch.setattr(workbench, "of_device", lambda name, device: workbench.Engine(name=name, graphs=Replaying))
+    monkeypatch.setattr(speed_report, "MODELS", ("vit",))
+    wanted = [row for row in gpu.rows() if row.name in ("vit", "matmul", "vit, drloc+me")]
+    monkeypatch.setattr(gpu, "rows", lambda: iter(wanted))
+    bench, report = gpu.Bench(gpu.torch.device("cpu"), tiny=True), speed_report.Report(tmp_path, {})
+    for row in wanted:
+        gpu.take(row, bench, report, math.inf)
+    assert not [row["error"] for row in report.rows if row.get("error")]
+    assert {goal["of"] for goal in report.judged() if goal["measured"] is None} == {"all"}
+    values = {(row["section"], row["row"]): row["values"] for row in report.rows}
+    assert {"graph_ms", "compile_ms", "compile_over_graph", "ready_s"} <= values["compile", "vit"].keys()
+    assert values["equivalence", "vit, drloc+me"]["graph_difference"] <= 1e-5
+    assert values["equivalence of compile", "vit, drloc+me"]["compile_difference"] <= 1e-5
