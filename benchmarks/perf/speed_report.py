@@ -240,7 +240,7 @@ class Report:
             parts += [f"- {row['row']}: skipped, {row['skipped']}" for row in rows if row.get("skipped")]
         parts += [
             "## projection",
-            "Runs one after the other, every step captured where it was.",
+            "Runs one after the other, by captured steps; crop and flip are in them, which the paper does not name.",
             _table(self.projection()),
         ]
         parts += ["## predictions", f"Predicted: {PREDICTED_BY}.", _table(self.compared())]
