@@ -75,7 +75,7 @@ def take(row: Row, bench: Bench, report: Report, left: float) -> None:
     needed = SAFETY * max(known) if known else row.guess * (0.1 if bench.tiny else 1)
     content: dict[str, Any] = {"section": row.section, "row": row.name, "values": {}, "notes": []}
     if needed > left:
-        content["skipped"] = f"it may take {needed:.0f} s, and {max(left, 0):.0f} s are left"
+        content["skipped"] = f"it may take {needed:.1f} s, and {max(left, 0):.1f} s are left"
     else:
         bench.notes, started = [], time.perf_counter()
         try:

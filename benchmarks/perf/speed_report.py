@@ -104,8 +104,15 @@ class Report:
         """Go on from an earlier report; what was skipped is tried again, and what failed unless it is kept."""
         path = self.folder / "results.json"
         if path.exists():
-            rows = json.loads(path.read_text())["rows"]
-            self.rows = [row for row in rows if not row.get("skipped") and (keep_failed or not row.get("error"))]
+            found = json.loads(path.read_text())
+            theirs, ours = (
+                [about.get(key) for key in ("device", "torch", "networks")] for about in (found["about"], self.about)
+            )
+            if theirs != ours:
+                raise SystemExit(f"{path} is of {theirs}, this is {ours}: begin anew in another --out")
+            self.rows = [
+                row for row in found["rows"] if not row.get("skipped") and (keep_failed or not row.get("error"))
+            ]
 
     def value(self, section: str, row: str, key: str) -> float | None:
         """A number of a row, or None."""
@@ -202,7 +209,7 @@ class Report:
                 "eager autocast, ms",
                 "graph, ms",
                 "compile, ms",
-                "share of peak with fusion, %",
+                "share of peak, %, predicted with fusion",
                 "operations predicted, kernels counted",
             )
             found += [(f"{model}: {name}", *pair) for name, *pair in zip(names, predicted, values, strict=True)]  # type: ignore[misc]

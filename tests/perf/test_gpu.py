@@ -106,12 +106,19 @@ def test_what_no_time_is_left_for_is_named_and_taken_up_later(perf, monkeypatch,
     )
     assert gpu.main(quick(tmp_path, "--seconds", "0.5")) == 0
     assert all("s are left" in row["skipped"] for row in read(tmp_path).values())
-    assert "- long: skipped, it may take 1 s" in (tmp_path / "results.md").read_text()
+    assert "- long: skipped, it may take 1.0 s" in (tmp_path / "results.md").read_text()
     assert not asked
     assert gpu.main(quick(tmp_path, "--resume", "--seconds", "60")) == 0
     assert {name: row["values"] for name, row in read(tmp_path).items()} == {"short": {"x": 1.0}, "long": {"x": 2.0}}
     assert gpu.main(quick(tmp_path, "--resume", "--seconds", "60")) == 0
     assert asked == ["long"]
+
+
+def test_rows_of_another_device_are_not_gone_on_from(perf, tmp_path):
+    speed_report = perf("speed_report")
+    speed_report.Report(tmp_path, {"device": "one card"}).write()
+    with pytest.raises(SystemExit, match="one card"):
+        speed_report.Report(tmp_path, {"device": "another"}).read()
 
 
 def test_a_row_needs_the_time_of_the_longest_of_its_section(perf, tmp_path):
@@ -120,7 +127,7 @@ def test_a_row_needs_the_time_of_the_longest_of_its_section(perf, tmp_path):
     report.add({"section": "ceilings", "row": "one", "values": {}, "notes": [], "seconds": 10.0})
     bench = gpu.Bench(gpu.torch.device("cpu"), tiny=True)
     gpu.take(gpu.Row("ceilings", "two", lambda bench, report: {"x": 1.0}, 1), bench, report, left=12.9)
-    assert report.rows[-1]["skipped"] == "it may take 13 s, and 13 s are left"
+    assert report.rows[-1]["skipped"] == "it may take 13.0 s, and 12.9 s are left"
     gpu.take(gpu.Row("ceilings", "two", lambda bench, report: {"x": 1.0}, 1), bench, report, left=13.1)
     assert report.rows[-1]["values"] == {"x": 1.0}
 
