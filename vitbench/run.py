@@ -77,7 +77,7 @@ def execute(identity: Identity, setting: Setting, *, fresh: bool = False) -> Rec
             checkpoints = _checkpoints(identity, setting)
             if fresh:
                 checkpoints.clear()
-            with _reproducible(setting.device), _memory_named(identity), build.blaming(identity, "when run"):
+            with reproducible(setting.device), _memory_named(identity), build.blaming(identity, "when run"):
                 record = kinds[identity.kind](identity, setting)
             setting.store.write(identity, record)
             checkpoints.clear()
@@ -237,7 +237,7 @@ def _record(
 
 
 @contextmanager
-def _reproducible(device: str) -> Iterator[None]:
+def reproducible(device: str) -> Iterator[None]:
     """One thread on a CPU; on a GPU neither TF32 nor kernels whose result changes from run to run."""
     threads, cudnn = torch.get_num_threads(), torch.backends.cudnn
     memory: Any = torch.utils.deterministic
