@@ -327,7 +327,7 @@ def test_an_error_out_of_somebodys_code_names_the_file_and_line(tmp_path, monkey
 
 
 def test_what_torch_says_of_a_backward_pass_is_put_down_to_somebodys_code_where_there_is_some(tmp_path, monkeypatch):
-    one, path = foreign_identity(tmp_path, monkeypatch, RAISING)
+    one, _ = foreign_identity(tmp_path, monkeypatch, RAISING)
     with pytest.raises(UserError, match="RuntimeError: modified in place"), build.blaming(one, "when run"):
         raise RuntimeError("modified in place")
     with pytest.raises(RuntimeError, match="modified"), build.blaming(identity(), "when run"):

@@ -145,7 +145,8 @@ def blaming(identity: Identity, when: str) -> Iterator[None]:
         frames = reversed(traceback.extract_tb(error.__traceback__))
         guilty = next((foreign[one.filename] for one in frames if one.filename in foreign), None)
         if guilty is None and isinstance(error, RuntimeError | ValueError):
-            guilty = next(iter(foreign.values()), None)  # what comes up in a backward pass is in no line of theirs
+            # What comes up in a backward pass is in no line of theirs.
+            guilty = next((leaf for leaf in foreign.values() if leaf.kind != "datasets"), None)
         ours = type(error).__module__ == errors.__name__ or isinstance(error, OSError) or is_out_of_memory(error)
         if guilty is None or ours:
             raise

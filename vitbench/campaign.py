@@ -1,8 +1,8 @@
 """A campaign: the missing runs of many cases, worked off in order of worth within a time limit.
 
 Worth most is what no record covers, then what was begun, then what is cheapest, a method together with its plain
-baseline. Nothing is started that, as far as is known, could not be saved in time; what has to be left keeps its checkpoint, and the next
-campaign goes on there, on any machine that the runs directory was copied to.
+baseline. Nothing is started that, as far as is known, could not be saved in time; what has to be left keeps its
+checkpoint, and the next campaign goes on there, on any machine that the runs directory was copied to.
 """
 
 import heapq
