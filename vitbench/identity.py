@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +57,7 @@ class Identity:
             del plain["micro_batch"]
         return plain | {"objective": str(self.objective)}
 
-    @property
+    @cached_property
     def key(self) -> str:
         """Digest of the content."""
         return digest(self.content())
