@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import PROVENANCE
 from vitbench import baselines, cli, errors
 
 COLUMNS = ["paper", "table", "model", "objective", "dataset", "recipe", "metric", "value", "source", "status"]
@@ -135,6 +136,31 @@ def test_record_refuses_what_nobody_could_trace(capsys, tmp_path, monkeypatch, c
     assert code == 2
     assert line in err
     assert err.count("\n") == 1
+
+
+def test_record_refuses_what_was_made_of_an_unclean_tree(capsys, tmp_path, executed, monkeypatch):
+    monkeypatch.setattr("vitbench.machine.commit", lambda: "3f2c1ab")
+    monkeypatch.setitem(PROVENANCE, "commit", "3f2c1ab+")
+    run_cli(capsys, "run", "floros2024/4.1/vit/ce/digits", "--runs", str(tmp_path))
+    arguments = ("--runs", str(tmp_path), "--machine", "mine", "--recorded", str(tmp_path / "recorded"))
+    code, _, err = run_cli(capsys, "record", *arguments, "--reason", "first numbers")
+    assert code == 2
+    assert "uncommitted changes (3f2c1ab+)" in err
+    assert not (tmp_path / "recorded").exists()
+
+
+def test_record_of_several_devices_asks_whose(capsys, tmp_path, executed, monkeypatch):
+    monkeypatch.setattr("vitbench.machine.commit", lambda: "3f2c1ab")
+    for device, case in (("a card", "ce"), ("a processor", "ce+0.1drloc")):
+        monkeypatch.setitem(PROVENANCE, "device", device)
+        run_cli(capsys, "run", f"floros2024/4.1/vit/{case}/digits", "--runs", str(tmp_path))
+    arguments = ("record", "--runs", str(tmp_path), "--machine", "mine", "--recorded", str(tmp_path / "recorded"))
+    code, _, err = run_cli(capsys, *arguments, "--reason", "why")
+    assert code == 2
+    assert "of 2 devices: a card, a processor; name one with --device" in err
+    assert run_cli(capsys, *arguments, "--reason", "why", "--device", "a card")[0] == 0
+    lines = (tmp_path / "recorded/mine/floros2024.csv").read_text().splitlines()
+    assert all(",a card," in line for line in lines[1:])
 
 
 def test_record_of_an_empty_folder_says_what_to_do(capsys, tmp_path, monkeypatch):

@@ -237,6 +237,10 @@ def _record(options: argparse.Namespace) -> int:
     measured = _of_one_device(measured, options.device)
     if not measured:
         raise UserError(f"{options.runs} holds no record of these cases; run `pytest benchmarks` with the same options")
+    unclean = sorted({one.commit for one in measured if one.commit.endswith("+")})
+    if unclean:
+        commits = ", ".join(unclean)
+        raise UserError(f"some records were made with uncommitted changes ({commits}); commit, and run with --fresh")
     for path in baselines.save(recorded_folder(options), measured):
         print(f"{path}: {options.reason}")
     return 0
