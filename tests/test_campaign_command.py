@@ -1,6 +1,7 @@
 """`vitbench campaign` as its users see it: the plan, the end, the exit code, and several side by side."""
 
 import os
+import signal
 import subprocess
 import sys
 
@@ -93,3 +94,21 @@ def test_two_jobs_share_the_runs_and_do_each_once(tmp_path):
     finished = [line for line in done.stdout.splitlines() if "accuracy" in line and ", in " in line]
     assert len(finished) == len({line.split(",")[0] for line in finished}) == 4
     assert "runs that are missing: 0" in done.stdout
+
+
+@pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGKILL], ids=["terminated", "killed"])
+def test_jobs_end_with_the_campaign_that_started_them(tmp_path, sign):
+    command = [sys.executable, "-m", "vitbench", "campaign", "floros2024/4.1/resnet", ONE, "--jobs", "2"]
+    campaign = subprocess.Popen(
+        [*command, "--runs", str(tmp_path)],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    while not list(tmp_path.glob("runs/*/lock")):
+        assert campaign.poll() is None
+    campaign.send_signal(sign)
+    # Its processes hold its standard output, so that this returns when the last of them has ended.
+    campaign.communicate()
+    assert campaign.returncode in (-sign, 128 + sign)
+    assert not list(tmp_path.glob("runs/*/record.json"))

@@ -138,11 +138,11 @@ def _side_by_side(arguments: Sequence[str], session: Session, jobs: int) -> int:
 
 
 def _end_with_parent() -> None:
-    """Stop as by Ctrl-C when the campaign that started this process is gone."""
+    """Stop when the campaign that started this process is gone; what was saved last is gone on with."""
 
     def wait() -> None:
         os.read(0, 1)  # returns when the other end is closed
-        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGTERM)  # SIGINT is ignored in what a shell runs in the background
 
     threading.Thread(target=wait, daemon=True).start()
 
