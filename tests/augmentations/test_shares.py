@@ -1,0 +1,52 @@
+"""What is done to some images: the drawn ones, all of them, and no others."""
+
+import pytest
+import torch
+from scipy import stats
+
+from vitbench.augmentations import shares
+
+
+@pytest.mark.parametrize("count", [1, 2, 8, 64, 128, 1024, 4096])
+@pytest.mark.parametrize("share", [1 / 30, 1 / 6, 0.25, 0.5, 0.9])
+def test_more_images_than_there_are_places_for_are_as_good_as_never_drawn(count, share):
+    places = shares.places(count, share)
+    assert places <= count
+    assert stats.binom.sf(places, count, share) < shares.RARELY
+    # Nor are there many places too many.
+    assert places == 0 or stats.binom.sf(places - 1, count, share) >= shares.RARELY
+
+
+def test_none_and_all_are_shares_too():
+    assert shares.places(128, 0.0) == 0
+    assert shares.places(128, 1.0) == 128
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 1.0])
+def test_the_drawn_images_are_changed_with_their_own_parameters_and_the_others_are_not(share):
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 200, (200, 3, 4, 4), dtype=torch.uint8, generator=generator)
+    drawn = torch.rand(200, generator=generator) < share
+    amount = torch.arange(200, dtype=torch.uint8) % 50
+
+    def lighten(some, more):
+        return some + more.view(-1, 1, 1, 1)
+
+    before = images.clone()
+    changed = shares.change(images, drawn, lighten, amount, share=share)
+    assert torch.equal(changed, torch.where(drawn.view(-1, 1, 1, 1), lighten(images, amount), images))
+    assert torch.equal(images, before)
+    changed.zero_()
+    assert torch.equal(images, before)
+
+
+def test_only_as_many_images_are_computed_as_there_are_places():
+    seen = []
+
+    def watched(some):
+        seen.append(len(some))
+        return some
+
+    shares.change(torch.zeros(128, 3, 4, 4), torch.zeros(128, dtype=torch.bool), watched, share=1 / 6)
+    assert seen == [shares.places(128, 1 / 6)]
+    assert seen[0] < 64

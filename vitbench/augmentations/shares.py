@@ -1,0 +1,61 @@
+"""Operations for some images of a batch, drawn anew each time, without a shape that depends on the draw.
+
+Static shapes let a step be captured, and cost: an operation that one image in thirty gets would be computed for
+all of them. So the drawn images are sorted to the front, and only as many are computed as are ever drawn.
+"""
+
+import math
+from collections.abc import Callable
+from functools import cache
+
+import torch
+from torch import Tensor
+
+VERSION = 1  # raised when other images are reached
+RARELY = 1e-9  # how likely a batch is to draw more images than are computed; those too many stay as they were
+
+
+@cache
+def places(count: int, share: float) -> int:
+    """Images that must be computed, so that more are as good as never drawn: the binomial's tail, at most `count`.
+
+    Args:
+        count: images of the batch.
+        share: probability with which each is drawn, in [0, 1].
+    """
+    if share in (0, 1):
+        return round(count * share)
+    beyond, k = 0.0, count
+    while k > 0 and beyond + _exactly(k, count, share) < RARELY:
+        beyond, k = beyond + _exactly(k, count, share), k - 1
+    return k
+
+
+def _exactly(k: int, count: int, share: float) -> float:
+    ways = math.lgamma(count + 1) - math.lgamma(k + 1) - math.lgamma(count - k + 1)
+    return math.exp(ways + k * math.log(share) + (count - k) * math.log1p(-share))
+
+
+def change(
+    images: Tensor, drawn: Tensor, operation: Callable[..., Tensor], *parameters: Tensor, share: float
+) -> Tensor:
+    """Apply an operation to the drawn images, and leave the others as they are.
+
+    Args:
+        images: (B, C, H, W).
+        drawn: (B,) bool, each with probability `share`, independently.
+        operation: (k, C, H, W) and its parameters (k, ...) to (k, C, H, W), image by image.
+        parameters: (B, ...), of all images.
+        share: what `drawn` was drawn with.
+
+    Returns:
+        (B, C, H, W); never the tensor that was given.
+    """
+    count = places(len(images), share)
+    if count == 0:
+        return images.clone()
+    rows = drawn.to(torch.int8).argsort(descending=True, stable=True)[:count]
+    some = images.index_select(0, rows)
+    changed = operation(some, *(one.index_select(0, rows) for one in parameters))
+    kept = torch.where(drawn.index_select(0, rows).view(-1, 1, 1, 1), changed, some)
+    return images.index_copy(0, rows, kept)
