@@ -400,7 +400,7 @@ def test_an_operation_is_a_function_of_augment_that_draws():
 
 def test_an_operation_stands_on_its_file_and_on_those_that_it_imports():
     assert leaves.modules_of_operation("crop") == leaves.modules_of_operation("flip") == set()
-    assert leaves.modules_of_operation("random_resized_crop") == {"augmentations/geometry"}
+    assert leaves.modules_of_operation("random_resized_crop") == {"augmentations/geometry", "augmentations/shares"}
     inner = {f"augmentations/{name}" for name in ("randaugment", "geometry", "colour", "levels", "shares")}
     assert leaves.modules_of_operation("rand_augment") == inner
 

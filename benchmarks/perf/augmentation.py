@@ -1,9 +1,9 @@
 """Images per second of liu2021's whole augmentation against a DataLoader with timm's and torchvision's transforms.
 
-Both sides cut a random window out of images of 32 pixels and resize it bicubically, flip, apply `rand-m9-mstd0.5-inc1`,
-erase with noise, and end with normalised floats in batches; at 32 pixels and at 224. Ours has one thread; the loader has
-two workers with one thread each, on Pillow images as timm's own recipe has them. Runs alternate, and the ratio is
-the median over the pairs. The goal of 5 is for images of 32 pixels.
+Both sides cut a random window out of images of 32 pixels and resize it bicubically, flip, apply
+`rand-m9-mstd0.5-inc1`, erase with noise, and end with normalised floats in batches; at 32 pixels and at 224.
+Ours has one thread; the loader has two workers with one thread each, on Pillow images as timm's own recipe has
+them. Runs alternate, and the ratio is the median over the pairs. The goal of 5 is for images of 32 pixels.
 
     python benchmarks/perf/augmentation.py        two minutes; exits with 1 when the ratio at 32 pixels is below 5
 """

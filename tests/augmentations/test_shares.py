@@ -50,3 +50,15 @@ def test_only_as_many_images_are_computed_as_there_are_places():
     shares.change(torch.zeros(128, 3, 4, 4), torch.zeros(128, dtype=torch.bool), watched, share=1 / 6)
     assert seen == [shares.places(128, 1 / 6)]
     assert seen[0] < 64
+
+
+def test_what_does_not_fit_the_cache_is_computed_in_parts():
+    images = torch.zeros(8, 3, 300, 300, dtype=torch.uint8)
+    assert shares.at_once(images) == 1
+    assert shares.at_once(images[:, :, :32, :32]) > 64
+    assert shares.at_once(images[:, :, :32, :32], 300 * 300) == 1
+    assert shares.at_once(images.to("meta")) == 8
+    numbers = torch.arange(8, dtype=torch.uint8)
+    every = torch.ones(8, dtype=torch.bool)
+    changed = shares.change(images, every, lambda some, n: some + n.view(-1, 1, 1, 1), numbers, share=1.0)
+    assert torch.equal(changed, numbers.view(8, 1, 1, 1).expand_as(images))

@@ -61,10 +61,11 @@ def erase(
     b = len(images)
     drawn = torch.rand(b, device=images.device, generator=generator) < probability
     rectangles = draw_rectangles(images, (min_area, max_area), min_aspect, generator)
-    noise = draw_noise(images, shares.places(b, probability), mode, generator)
-    return shares.change(
-        images, drawn, lambda some, boxes: overwrite(some, boxes, noise), rectangles, share=probability
-    )
+
+    def erased(some: Tensor, rectangles: Tensor) -> Tensor:
+        return overwrite(some, rectangles, draw_noise(some, mode, generator))
+
+    return shares.change(images, drawn, erased, rectangles, share=probability)
 
 
 def draw_rectangles(
@@ -90,10 +91,9 @@ def draw_rectangles(
     return candidates.gather(1, first.view(b, 1, 1).expand(b, 1, 4)).squeeze(1)
 
 
-def draw_noise(images: Tensor, count: int, mode: str, generator: torch.Generator | None) -> Tensor:
-    """What `count` images are overwritten with: (count, 3, H, W), or 1 for H and W, uint8."""
-    c, h, w = images.shape[1:]
-    shape = (count, c, h, w) if mode == "pixel" else (count, c, 1, 1)
+def draw_noise(images: Tensor, mode: str, generator: torch.Generator | None) -> Tensor:
+    """What images (B, 3, H, W) are overwritten with: the same shape, or with 1 for H and W, uint8."""
+    shape = images.shape if mode == "pixel" else (*images.shape[:2], 1, 1)
     normal = torch.randn(shape, device=images.device, generator=generator)
     mean, std = (geometry.constants(one, like=normal).view(3, 1, 1) for one in (MEAN, STD))
     noise = mean + normal * std if mode != "const" else mean.expand(shape)

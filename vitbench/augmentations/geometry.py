@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vitbench import errors
+from vitbench.augmentations import shares
 
 VERSION = 1  # raised when an operation, or the order of its draws, changes
 TRIES = 10  # windows that torchvision draws before it takes the central one
@@ -19,7 +20,6 @@ KERNELS = ("bilinear", "bicubic")
 # Pillow cuts a resampled level off where it does not round it. A sum of weights that is 1 but for the last bit
 # would make 99 of 100 everywhere in an even area.
 LAST_BIT = 1 / 1024
-CACHED = 2**18  # floats, 1 MB
 
 
 def random_resized_crop(
@@ -108,9 +108,8 @@ def resize_windows(images: Tensor, windows: Tensor, height: int, width: int, int
     Both passes are products with a matrix for each image, mostly zeros: for small images, and on a GPU, that is
     faster than to gather.
     """
-    parts = zip(
-        images.split(_chunk(images, height * width)), windows.split(_chunk(images, height * width)), strict=True
-    )
+    count = shares.at_once(images, height * width)
+    parts = zip(images.split(count), windows.split(count), strict=True)
     return torch.cat([_resize(*part, height, width, interpolation) for part in parts])
 
 
@@ -152,13 +151,6 @@ def _kernel(x: Tensor, interpolation: str) -> Tensor:
     return torch.where(x < 1, near, far)
 
 
-def _chunk(images: Tensor, pixels: int) -> int:
-    """Images to be computed at once: on a CPU, those whose floats stay in its cache."""
-    if images.device.type != "cpu":
-        return max(1, len(images))
-    return max(1, CACHED // (pixels * images.shape[1]))
-
-
 def warp(images: Tensor, matrices: Tensor, *, fill: Sequence[int], interpolation: str) -> Tensor:
     """Move the pixels of each image by an affine map of its own: Pillow's `Image.transform` with AFFINE.
 
@@ -171,18 +163,12 @@ def warp(images: Tensor, matrices: Tensor, *, fill: Sequence[int], interpolation
     Returns:
         (B, 3, H, W), uint8.
     """
-    size = _chunk(images, images.shape[2] * images.shape[3])
-    parts = zip(images.split(size), matrices.to(torch.float32).split(size), strict=True)
-    return torch.cat([_warp(*part, fill, interpolation) for part in parts])
-
-
-def _warp(images: Tensor, matrices: Tensor, fill: Sequence[int], interpolation: str) -> Tensor:
     b, c, h, w = images.shape
     device = images.device
-    a, b_, c_ = matrices[:, :, :, None, None].unbind(2)  # (B, 2, 1, 1) each
+    a, b_, c_ = matrices.to(torch.float32)[:, :, :, None, None].unbind(2)  # (B, 2, 1, 1) each
     y, x = torch.arange(h, device=device).view(h, 1) + 0.5, torch.arange(w, device=device) + 0.5
     at_x, at_y = (a * x + b_ * y + c_).unbind(1)  # (B, H, W)
-    inside = (at_x >= 0) & (at_x < w) & (at_y >= 0) & (at_y < h)
+    inside = ((at_x >= 0) & (at_x < w) & (at_y >= 0) & (at_y < h))[:, None]  # (B, 1, H, W)
     at_x, at_y = (at_x - 0.5).clamp_(-0.5, w - 0.5), (at_y - 0.5).clamp_(-0.5, h - 0.5)
     left, above = at_x.floor().clamp_(max=w - 1), at_y.floor().clamp_(max=h - 1)
     columns, rows = (_taps((at - low).view(b, 1, -1), interpolation) for at, low in ((at_x, left), (at_y, above)))
@@ -198,8 +184,8 @@ def _warp(images: Tensor, matrices: Tensor, fill: Sequence[int], interpolation: 
             # The same places in an image that begins some pixels later: one tensor of indices serves all taps.
             across.addcmul_(flat[:, :, at_row * line + at_column :].gather(2, first), of_column)
         result.addcmul_(across, of_row)
-    moved = (result + LAST_BIT).clamp_(0, 255).to(torch.uint8).view(b, c, h, w)
-    return torch.where(inside[:, None], moved, constants(fill, like=moved).view(c, 1, 1))
+    moved = torch.where(inside, result.view(b, c, h, w), constants(fill, like=result).view(c, 1, 1))
+    return moved.add_(LAST_BIT).clamp_(0, 255).to(torch.uint8)
 
 
 def constants(numbers: Sequence[float], *, like: Tensor) -> Tensor:

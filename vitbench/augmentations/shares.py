@@ -13,6 +13,7 @@ from torch import Tensor
 
 VERSION = 1  # raised when other images are reached
 RARELY = 1e-9  # how likely a batch is to draw more images than are computed; those too many stay as they were
+CACHED = 2**18  # floats, 1 MB
 
 
 @cache
@@ -49,13 +50,29 @@ def change(
         share: what `drawn` was drawn with.
 
     Returns:
-        (B, C, H, W); never the tensor that was given.
+        (B, C, H, W), never the tensor that was given; every image is copied once.
     """
     count = places(len(images), share)
     if count == 0:
         return images.clone()
     rows = drawn.to(torch.int8).argsort(descending=True, stable=True)[:count]
-    some = images.index_select(0, rows)
-    changed = operation(some, *(one.index_select(0, rows) for one in parameters))
-    kept = torch.where(drawn.index_select(0, rows).view(-1, 1, 1, 1), changed, some)
-    return images.index_copy(0, rows, kept)
+    given = [one.index_select(0, rows) for one in (images, *parameters)]
+    parts = zip(*(one.split(at_once(images)) for one in given), strict=True)
+    both = torch.cat((images, *(operation(*part) for part in parts)))  # (B + k, C, H, W)
+    # Whole images are copied; an `index_copy` or a `where` over uint8 takes many times as long on a CPU.
+    new = torch.arange(len(images), len(both), device=images.device)
+    which = torch.arange(len(images), device=images.device)
+    which = which.index_copy(0, rows, torch.where(drawn.index_select(0, rows), new, rows))
+    return both.index_select(0, which)
+
+
+def at_once(images: Tensor, size: int = 0) -> int:
+    """Images that are best computed at once: on a CPU, as many as its cache holds as floats.
+
+    Args:
+        images: (B, C, H, W).
+        size: pixels of one result, where they are more than the image's.
+    """
+    if images.device.type != "cpu":
+        return max(1, len(images))
+    return max(1, CACHED // (images.shape[1] * max(size, images.shape[2] * images.shape[3])))
