@@ -45,11 +45,14 @@ def each(operation, *parameters):
 
 WHOLE = torch.arange(COUNT)
 TABLES = {
-    "invert": (levels.invert(WHOLE), each(ImageOps.invert)),
+    "invert": (levels.solarize(0 * WHOLE), each(ImageOps.invert)),
     "posterize": (levels.posterize(WHOLE % 8 + 1), each(ImageOps.posterize, WHOLE % 8 + 1)),
     "solarize": (levels.solarize(WHOLE * 257 // COUNT), each(ImageOps.solarize, WHOLE * 257 // COUNT)),
     "solarize_add": (levels.solarize_add(WHOLE * 2), each(auto_augment.solarize_add, WHOLE * 2)),
-    "brightness": (levels.brightness(FACTORS), each(lambda one, f: ImageEnhance.Brightness(one).enhance(f), FACTORS)),
+    "brightness": (
+        levels.contrast(0 * WHOLE, FACTORS),
+        each(lambda one, f: ImageEnhance.Brightness(one).enhance(f), FACTORS),
+    ),
     "contrast": (
         levels.contrast(levels.mean_grey(IMAGES), FACTORS),
         each(lambda one, f: ImageEnhance.Contrast(one).enhance(f), FACTORS),

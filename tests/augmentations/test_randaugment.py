@@ -17,8 +17,8 @@ from vitbench.errors import UserError
 COUNT = 60
 TIMMS = {
     "invert": "Invert",
-    "posterize": "PosterizeIncreasing",
     "solarize": "SolarizeIncreasing",
+    "posterize": "PosterizeIncreasing",
     "solarize_add": "SolarizeAdd",
     "contrast": "ContrastIncreasing",
     "brightness": "BrightnessIncreasing",
@@ -96,7 +96,7 @@ def test_a_map_is_timms_within_one_level(name, shape, interpolation):
 
 def test_the_strongest_posterizing_leaves_black():
     images = pictures()
-    which, ten = torch.full((COUNT,), 1), torch.full((COUNT,), 10.0, dtype=torch.float64)
+    which, ten = torch.full((COUNT,), 2), torch.full((COUNT,), 10.0, dtype=torch.float64)
     assert not randaugment.apply_operations(images, which, ten, torch.ones(COUNT)).any()
 
 

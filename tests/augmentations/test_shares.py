@@ -33,7 +33,7 @@ def test_the_drawn_images_are_changed_with_their_own_parameters_and_the_others_a
         return some + more.view(-1, 1, 1, 1)
 
     before = images.clone()
-    changed = shares.change(images, drawn, lighten, amount, share=share)
+    changed = shares.change(images, shares.Group(drawn, share, lighten, [amount]))
     assert torch.equal(changed, torch.where(drawn.view(-1, 1, 1, 1), lighten(images, amount), images))
     assert torch.equal(images, before)
     changed.zero_()
@@ -47,7 +47,7 @@ def test_only_as_many_images_are_computed_as_there_are_places():
         seen.append(len(some))
         return some
 
-    shares.change(torch.zeros(128, 3, 4, 4), torch.zeros(128, dtype=torch.bool), watched, share=1 / 6)
+    shares.change(torch.zeros(128, 3, 4, 4), shares.Group(torch.zeros(128, dtype=torch.bool), 1 / 6, watched))
     assert seen == [shares.places(128, 1 / 6)]
     assert seen[0] < 64
 
@@ -60,5 +60,15 @@ def test_what_does_not_fit_the_cache_is_computed_in_parts():
     assert shares.at_once(images.to("meta")) == 8
     numbers = torch.arange(8, dtype=torch.uint8)
     every = torch.ones(8, dtype=torch.bool)
-    changed = shares.change(images, every, lambda some, n: some + n.view(-1, 1, 1, 1), numbers, share=1.0)
+    group = shares.Group(every, 1.0, lambda some, n: some + n.view(-1, 1, 1, 1), [numbers])
+    changed = shares.change(images, group)
     assert torch.equal(changed, numbers.view(8, 1, 1, 1).expand_as(images))
+
+
+def test_groups_are_changed_side_by_side():
+    images = torch.arange(90, dtype=torch.uint8).view(90, 1, 1, 1).expand(90, 3, 2, 2)
+    which = torch.arange(90) % 3
+    groups = [shares.Group(which == at, 0.9, lambda some, more=more: some + more) for at, more in ((0, 50), (1, 100))]
+    expected = images + torch.tensor([50, 100, 0], dtype=torch.uint8)[which].view(90, 1, 1, 1)
+    assert torch.equal(shares.change(images, *groups), expected)
+    assert torch.equal(shares.change(images), images)

@@ -89,7 +89,7 @@ def jitter(
         degenerate = torch.where(kind == SATURATION, grey, mean * (kind == CONTRAST))
         images = levels.blend(degenerate, images, factors.gather(1, place[:, None]))
         if turning:
-            images = shares.change(images, (place == HUE) & changed, turn_hue, turn, share=1 / 4)
+            images = shares.change(images, shares.Group((place == HUE) & changed, 1 / 4, turn_hue, [turn]))
     return images
 
 

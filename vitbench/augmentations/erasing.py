@@ -65,7 +65,7 @@ def erase(
     def erased(some: Tensor, rectangles: Tensor) -> Tensor:
         return overwrite(some, rectangles, draw_noise(some, mode, generator))
 
-    return shares.change(images, drawn, erased, rectangles, share=probability)
+    return shares.change(images, shares.Group(drawn, probability, erased, [rectangles]))
 
 
 def draw_rectangles(

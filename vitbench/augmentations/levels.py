@@ -44,19 +44,9 @@ def mean_grey(images: Tensor) -> Tensor:
     return (2 * total + pixels).div(2 * pixels, rounding_mode="floor")
 
 
-def brightness(factor: Tensor) -> Tensor:
-    """Table (B, 256) of a blend (B,) with black."""
-    return blend(torch.zeros_like(factor)[:, None], _levels(factor)[None], factor)
-
-
 def contrast(mean: Tensor, factor: Tensor) -> Tensor:
-    """Table (B, 256) of a blend (B,) with the mean luma (B,)."""
+    """Table (B, 256) of a blend (B,) with the mean luma (B,); with 0 for the mean, brightness."""
     return blend(mean[:, None], _levels(factor)[None], factor)
-
-
-def invert(like: Tensor) -> Tensor:
-    """Table (B, 256) of white minus level, for as many images as `like` has rows."""
-    return (255 - _levels(like)).to(torch.uint8).expand(len(like), 256)
 
 
 def posterize(bits: Tensor) -> Tensor:
@@ -65,7 +55,7 @@ def posterize(bits: Tensor) -> Tensor:
 
 
 def solarize(threshold: Tensor) -> Tensor:
-    """Table (B, 256) that inverts the levels from the threshold (B,) up."""
+    """Table (B, 256) that inverts the levels from the threshold (B,) up; at 0, all."""
     levels = _levels(threshold)
     return torch.where(levels < threshold[:, None], levels, 255 - levels).to(torch.uint8)
 

@@ -14,7 +14,7 @@ from vitbench.augmentations import colour, geometry, levels, shares
 
 VERSION = 1  # raised when an operation, or the order of its draws, changes
 NAMES = (
-    *("invert", "posterize", "solarize", "solarize_add", "contrast", "brightness"),  # tables that all channels share
+    *("invert", "solarize", "posterize", "solarize_add", "contrast", "brightness"),  # tables that all channels share
     *("autocontrast", "equalize"),  # tables of each channel's histogram
     *("colour", "sharpness"),  # blends of whole images
     *("rotate", "shear_x", "shear_y", "translate_x", "translate_y"),  # affine maps
@@ -110,27 +110,28 @@ def apply_operations(
         return geometry.warp(some, matrices, fill=FILL, interpolation=interpolation)
 
     kinds = ((TABLES, _by_table), (HISTOGRAMS, _by_histogram), (BLENDS, _by_blend), (MAPS, maps))
+    groups = []
     for (begin, end), operation in kinds:
-        drawn = (which >= begin) & (which < end)
         part = 1.0 if share is None else share * (end - begin) / len(NAMES)
-        images = shares.change(images, drawn, operation, which, level, sign, share=part)
-    return images
+        drawn = (which >= begin) & (which < end)
+        groups.append(shares.Group(drawn, part, operation, [which, level, sign]))
+    return shares.change(images, *groups)
 
 
 def _by_table(images: Tensor, which: Tensor, level: Tensor, sign: Tensor) -> Tensor:
+    part = level / HIGHEST
     # Whole numbers are cut off and not rounded, timm's `int`.
-    factor = enhancement(level, sign)
+    threshold = torch.where(which == NAMES.index("invert"), 0, 256 - (part * 256).to(torch.int64))
+    mean = torch.where(which == NAMES.index("contrast"), levels.mean_grey(images), 0)
     tables = torch.stack(
         (
-            levels.invert(which),
-            levels.posterize(4 - (level / HIGHEST * 4).to(torch.int64)),
-            levels.solarize(256 - (level / HIGHEST * 256).to(torch.int64)),
-            levels.solarize_add((level / HIGHEST * 110).to(torch.int64)),
-            levels.contrast(levels.mean_grey(images), factor),
-            levels.brightness(factor),
+            levels.solarize(threshold),
+            levels.posterize(4 - (part * 4).to(torch.int64)),
+            levels.solarize_add((part * 110).to(torch.int64)),
+            levels.contrast(mean, enhancement(level, sign)),
         )
-    )  # (6, B, 256)
-    return levels.look_up(images, _of(tables, which - TABLES[0]))
+    )  # (4, B, 256); to invert is to solarize all levels, to change brightness a contrast with black
+    return levels.look_up(images, _of(tables, torch.where(which < 2, 0, which - 1).clamp(max=3)))
 
 
 def _by_histogram(images: Tensor, which: Tensor, level: Tensor, sign: Tensor) -> Tensor:

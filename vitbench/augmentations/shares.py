@@ -5,7 +5,8 @@ all of them. So the drawn images are sorted to the front, and only as many are c
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cache
 
 import torch
@@ -37,33 +38,48 @@ def _exactly(k: int, count: int, share: float) -> float:
     return math.exp(ways + k * math.log(share) + (count - k) * math.log1p(-share))
 
 
-def change(
-    images: Tensor, drawn: Tensor, operation: Callable[..., Tensor], *parameters: Tensor, share: float
-) -> Tensor:
-    """Apply an operation to the drawn images, and leave the others as they are.
+@dataclass(frozen=True)
+class Group:
+    """Images that get an operation.
+
+    Attributes:
+        drawn: (B,) bool, each with probability `share`, independently.
+        share: what it was drawn with.
+        operation: (k, C, H, W) and its parameters (k, ...) to (k, C, H, W), image by image.
+        parameters: (B, ...), of all images.
+    """
+
+    drawn: Tensor
+    share: float
+    operation: Callable[..., Tensor]
+    parameters: Sequence[Tensor] = ()
+
+
+def change(images: Tensor, *groups: Group) -> Tensor:
+    """Apply to each group its operation, and leave the other images as they are.
 
     Args:
         images: (B, C, H, W).
-        drawn: (B,) bool, each with probability `share`, independently.
-        operation: (k, C, H, W) and its parameters (k, ...) to (k, C, H, W), image by image.
-        parameters: (B, ...), of all images.
-        share: what `drawn` was drawn with.
+        groups: no image is in two of them.
 
     Returns:
-        (B, C, H, W), never the tensor that was given; every image is copied once.
+        (B, C, H, W), never the tensor that was given; every image is copied twice.
     """
-    count = places(len(images), share)
-    if count == 0:
-        return images.clone()
-    rows = drawn.to(torch.int8).argsort(descending=True, stable=True)[:count]
-    given = [one.index_select(0, rows) for one in (images, *parameters)]
-    parts = zip(*(one.split(at_once(images)) for one in given), strict=True)
-    both = torch.cat((images, *(operation(*part) for part in parts)))  # (B + k, C, H, W)
+    b = len(images)
+    which, made = torch.arange(b, device=images.device), [images]
+    for group in groups:
+        count = places(b, group.share)
+        if count == 0:
+            continue
+        rows = group.drawn.to(torch.int8).argsort(descending=True, stable=True)[:count]
+        given = [one.index_select(0, rows) for one in (images, *group.parameters)]
+        new = torch.arange(count, device=images.device) + sum(map(len, made))
+        made += [group.operation(*part) for part in zip(*(one.split(at_once(images)) for one in given), strict=True)]
+        # An image that is computed for nothing keeps the place that it had.
+        kept = torch.where(group.drawn.index_select(0, rows), new, which.index_select(0, rows))
+        which = which.index_copy(0, rows, kept)
     # Whole images are copied; an `index_copy` or a `where` over uint8 takes many times as long on a CPU.
-    new = torch.arange(len(images), len(both), device=images.device)
-    which = torch.arange(len(images), device=images.device)
-    which = which.index_copy(0, rows, torch.where(drawn.index_select(0, rows), new, rows))
-    return both.index_select(0, which)
+    return torch.cat(made).index_select(0, which)
 
 
 def at_once(images: Tensor, size: int = 0) -> int:
