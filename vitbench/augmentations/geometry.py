@@ -178,11 +178,13 @@ def warp(images: Tensor, matrices: Tensor, *, fill: Sequence[int], interpolation
     first = ((above + 1) * line + (left + 1)).to(torch.int64).view(b, 1, -1).expand(b, c, -1)  # (B, C, H * W)
     flat = padded.flatten(2)
     result = torch.zeros(b, c, h * w, device=device)
+    across, tap = torch.empty_like(result), torch.empty_like(result)  # memory anew for each tap takes time
     for at_row, of_row in enumerate(rows):
-        across = torch.zeros_like(result)
+        across.zero_()
         for at_column, of_column in enumerate(columns):
             # The same places in an image that begins some pixels later: one tensor of indices serves all taps.
-            across.addcmul_(flat[:, :, at_row * line + at_column :].gather(2, first), of_column)
+            torch.gather(flat[:, :, at_row * line + at_column :], 2, first, out=tap)
+            across.addcmul_(tap, of_column)
         result.addcmul_(across, of_row)
     moved = torch.where(inside, result.view(b, c, h, w), constants(fill, like=result).view(c, 1, 1))
     return moved.add_(LAST_BIT).clamp_(0, 255).to(torch.uint8)

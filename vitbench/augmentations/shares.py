@@ -14,7 +14,7 @@ from torch import Tensor
 
 VERSION = 1  # raised when other images are reached
 RARELY = 1e-9  # how likely a batch is to draw more images than are computed; those too many stay as they were
-CACHED = 2**18  # floats, 1 MB
+CACHED = 2**17  # floats, half a megabyte
 
 
 @cache
