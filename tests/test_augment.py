@@ -195,6 +195,29 @@ class TestEveryOperation:
         assert operation(images).shape == images.shape
 
 
+# Sums of what each operation makes of one batch under one seed, weighted so that a pixel that moves is seen.
+GOLDEN = {
+    "crop": -80.426,
+    "flip": -125.343,
+    "random_resized_crop": -99.495,
+    "colour_jitter": -80.234,
+    "rand_augment": -58.785,
+    "erase": -96.665,
+}
+
+
+@pytest.mark.parametrize("name", augment.OPERATIONS)
+def test_a_changed_operation_needs_a_raised_version(name):
+    operation = all_of_jitter if name == "colour_jitter" else augment.OPERATIONS[name]
+    rough = torch.rand(48, 3, 32, 32, generator=seeded(20)) * 256
+    weights = torch.randn(48, 3, 32, 32, generator=seeded(21), dtype=torch.float64)
+    found = float((operation(rough.to(torch.uint8), generator=seeded(22)) * weights).sum()) / 1000
+    # A level that rounds the other way on another machine moves the sum by 0.001; new draws move it by tens.
+    assert found == pytest.approx(GOLDEN[name], abs=0.2), (
+        f"{name} draws or computes something else: raise VERSION in its module, and then set GOLDEN to {found:.3f}"
+    )
+
+
 def test_an_augmentation_applies_its_operations_in_order_from_one_generator():
     images = position_coded(32)
     composed = augment.compose([("crop", {"padding": 2}), ("flip", {})])(images, generator=seeded(9))

@@ -12,7 +12,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-VERSION = 1  # raised when other images are reached
+VERSION = 1  # raised when other images are reached, or when parts change: noise is drawn part by part
 RARELY = 1e-9  # how likely a batch is to draw more images than are computed; those too many stay as they were
 CACHED = 2**17  # floats, half a megabyte
 
