@@ -6,7 +6,7 @@ from scipy import stats
 from torchvision.transforms import RandomCrop
 from torchvision.transforms import functional as TF
 
-from vitbench import augment
+from vitbench import augment, leaves
 from vitbench.errors import UserError
 
 
@@ -112,13 +112,45 @@ def test_an_operation_that_does_not_keep_uint8_is_refused(monkeypatch):
 
 
 @pytest.mark.parametrize("operation", [augment.crop, augment.flip])
+def test_what_only_moves_whole_pixels_takes_any_dtype(operation):
+    for dtype in (torch.uint8, torch.float32, torch.bfloat16):
+        result = operation(torch.ones(5, 3, 12, 16, dtype=dtype), generator=seeded(0))
+        assert (result.shape, result.dtype) == ((5, 3, 12, 16), dtype)
+
+
+LEVELS_ONLY = [one for name, one in augment.OPERATIONS.items() if name not in ("crop", "flip")]
+
+
+@pytest.mark.parametrize("operation", LEVELS_ONLY)
+def test_what_works_on_levels_refuses_floats(operation):
+    with pytest.raises(TypeError, match=r"uint8 levels, got torch\.float32"):
+        operation(torch.ones(5, 3, 12, 16))
+
+
+def test_the_operations_that_a_recipe_may_name_are_those_that_there_are():
+    with pytest.raises(UserError) as refused:
+        leaves.find_operation("none of them")
+    assert str(refused.value).endswith("known: " + ", ".join(sorted(augment.OPERATIONS)))
+    for name, operation in augment.OPERATIONS.items():
+        assert leaves.find_operation(name).module == operation.__module__
+
+
+def all_of_jitter(images, *, generator=None):
+    return augment.colour_jitter(
+        images, brightness=0.4, contrast=0.4, saturation=0.2, hue=0.1, probability=0.8, generator=generator
+    )
+
+
+@pytest.mark.parametrize(
+    "operation", [all_of_jitter, *(one for name, one in augment.OPERATIONS.items() if name != "colour_jitter")]
+)
 class TestEveryOperation:
-    def test_it_keeps_shape_and_dtype(self, operation):
-        for dtype in (torch.uint8, torch.float32, torch.bfloat16):
-            images = torch.ones(5, 3, 12, 16, dtype=dtype)
-            result = operation(images, generator=seeded(0))
-            assert (result.shape, result.dtype) == (images.shape, dtype)
-            assert result.is_contiguous()
+    @pytest.mark.parametrize("count", [1, 5])
+    def test_it_keeps_shape_and_dtype(self, operation, count):
+        images = torch.ones(count, 3, 12, 16, dtype=torch.uint8)
+        result = operation(images, generator=seeded(0))
+        assert (result.shape, result.dtype) == (images.shape, torch.uint8)
+        assert result.is_contiguous()
 
     def test_it_leaves_its_input_alone(self, operation):
         images = position_coded(16)
@@ -163,6 +195,29 @@ class TestEveryOperation:
         assert operation(images).shape == images.shape
 
 
+# Sums of what each operation makes of one batch under one seed, weighted so that a pixel that moves is seen.
+GOLDEN = {
+    "crop": -80.426,
+    "flip": -125.343,
+    "random_resized_crop": -99.495,
+    "colour_jitter": -80.234,
+    "rand_augment": -58.785,
+    "erase": -96.665,
+}
+
+
+@pytest.mark.parametrize("name", augment.OPERATIONS)
+def test_a_changed_operation_needs_a_raised_version(name):
+    operation = all_of_jitter if name == "colour_jitter" else augment.OPERATIONS[name]
+    rough = torch.rand(48, 3, 32, 32, generator=seeded(20)) * 256
+    weights = torch.randn(48, 3, 32, 32, generator=seeded(21), dtype=torch.float64)
+    found = float((operation(rough.to(torch.uint8), generator=seeded(22)) * weights).sum()) / 1000
+    # A level that rounds the other way on another machine moves the sum by 0.001; new draws move it by tens.
+    assert found == pytest.approx(GOLDEN[name], abs=0.2), (
+        f"{name} draws or computes something else: raise VERSION in its module, and then set GOLDEN to {found:.3f}"
+    )
+
+
 def test_an_augmentation_applies_its_operations_in_order_from_one_generator():
     images = position_coded(32)
     composed = augment.compose([("crop", {"padding": 2}), ("flip", {})])(images, generator=seeded(9))
@@ -198,7 +253,7 @@ def test_composing_draws_nothing():
 @pytest.mark.parametrize(
     ("name", "arguments", "expected"),
     [
-        ("crpo", {}, "unknown augmentation 'crpo'; did you mean crop\\? known: crop, flip"),
+        ("crpo", {}, "unknown augmentation 'crpo'; did you mean crop\\? known: colour_jitter, crop"),
         ("crop", {"pading": 4}, "unknown argument of crop 'pading'; did you mean padding\\?"),
         ("flip", {"images": 4}, "unknown argument of flip 'images'"),
         ("flip", {"generator": 4}, "unknown argument of flip 'generator'"),

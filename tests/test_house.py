@@ -19,7 +19,7 @@ HEAVY = {"torch", "torchvision", "timm", "fvcore", "sklearn", "safetensors"}
 LEAVES = {name: path for name, path in MODULES.items() if name.split(".")[1] in ("models", "terms", "datasets")}
 # Everything below these may import torch; nothing else may, not even late.
 WITH_TORCH = {
-    *("adapter", "augment", "build", "checkpoints", "contracts", "cost"),
+    *("adapter", "augment", "augmentations", "build", "checkpoints", "contracts", "cost"),
     *("engine", "learner", "optimizer", "run", "total", "train"),
     *("models", "terms", "datasets", "measure"),
 }

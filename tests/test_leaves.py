@@ -398,9 +398,18 @@ def test_an_operation_is_a_function_of_augment_that_draws():
         leaf.check_arguments({"pading"}, where="f:1")
 
 
-@pytest.mark.parametrize("name", ["crob", "compose", "to_float", "torch", ""])
+def test_an_operation_stands_on_its_file_and_on_those_that_it_imports():
+    assert leaves.modules_of_operation("crop") == leaves.modules_of_operation("flip") == set()
+    assert leaves.modules_of_operation("random_resized_crop") == {"augmentations/geometry", "augmentations/shares"}
+    inner = {f"augmentations/{name}" for name in ("randaugment", "geometry", "colour", "levels", "shares")}
+    assert leaves.modules_of_operation("rand_augment") == inner
+
+
+@pytest.mark.parametrize("name", ["crob", "compose", "to_float", "torch", "", "warp", "draw_windows"])
 def test_what_is_no_operation_is_refused(name):
-    with pytest.raises(UserError, match=rf"^f:1: unknown augmentation '{name}'.*known: crop, flip"):
+    with pytest.raises(
+        UserError, match=rf"^f:1: unknown augmentation '{name}'.*known: colour_jitter, crop, erase, flip, rand"
+    ):
         leaves.find_operation(name, where="f:1")
 
 

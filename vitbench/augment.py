@@ -1,8 +1,9 @@
 """Augmentation of a whole batch where it lies, with one draw per image.
 
-Each operation is a pure function of a batch (B, C, H, W) and a generator; geometric ones keep uint8, and
-shapes are static, so the same code runs on a CPU, on a GPU and inside a captured graph. torchvision's
-transforms draw once per call, so a batch would get one draw; image by image the tests compare with them.
+Each operation is a pure function of a batch (B, C, H, W) and a generator; all keep uint8, and shapes are
+static, so the same code runs on a CPU, on a GPU and inside a captured graph. torchvision's transforms draw
+once per call, so a batch would get one draw; image by image the tests compare with them. Crop and flip are
+here, the others in `vitbench.augmentations`.
 """
 
 import functools
@@ -15,8 +16,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vitbench import errors
+from vitbench.augmentations.colour import colour_jitter
+from vitbench.augmentations.erasing import erase
+from vitbench.augmentations.geometry import random_resized_crop
+from vitbench.augmentations.randaugment import rand_augment
 
-VERSION = 1  # raised when an operation, or the order of its draws, changes
+VERSION = 1  # raised when an operation of this file, or the order of its draws, changes
 
 
 def crop(images: Tensor, *, padding: int = 4, generator: torch.Generator | None = None) -> Tensor:
@@ -84,7 +89,14 @@ def to_float(images: Tensor) -> Tensor:
 
 Operation = Callable[..., Tensor]
 # What a recipe can name; one more is a function (images, *, generator, ...) -> images and a line here.
-OPERATIONS: dict[str, Operation] = {"crop": crop, "flip": flip}
+OPERATIONS: dict[str, Operation] = {
+    "crop": crop,
+    "flip": flip,
+    "random_resized_crop": random_resized_crop,
+    "colour_jitter": colour_jitter,
+    "rand_augment": rand_augment,
+    "erase": erase,
+}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ Computed from names, data files and source text, without torch.
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
@@ -107,7 +107,7 @@ def of_run(
         "learner",
         "measure/accuracy",
         "measure/attack",
-        *(["augment"] if any(p.augmentation for p in phases) else []),
+        *_augmentations(phases),
     ]
     return Identity(
         model=model,
@@ -196,6 +196,13 @@ def _versions(model: str, objective: Objective, core: list[str]) -> dict[str, st
     versions = {name: leaf.version for name, leaf in used.items()}
     versions |= {package: installed(package) for package in packages}
     return versions | {name: _core_version(name) for name in core}
+
+
+def _augmentations(phases: Iterable[Phase]) -> list[str]:
+    """Files that the augmentation of the phases stands on, and no others: a new operation leaves old runs valid."""
+    names = {call.name for phase in phases for call in phase.augmentation}
+    files = {file for name in names for file in leaves.modules_of_operation(name)}
+    return ["augment", *sorted(files)] if names else []
 
 
 @cache

@@ -28,6 +28,7 @@ from vitbench.objective import Objective, Value
 Kind = Literal["models", "terms", "datasets"]
 # Arguments that a run gives, and no notation.
 HANDED_IN = {"self", "shape", "classes", "image_size", "variant", "root", "download", "images", "generator"}
+AUGMENTATIONS = "vitbench.augmentations."
 SINGULAR = {"models": "model", "terms": "term", "datasets": "data set"}
 CONTRACTS = {
     "models": "a model is `build(*, classes, image_size)` and returns a torch.nn.Module (docs/adding-a-model.md)",
@@ -83,9 +84,20 @@ class Leaf:
 
     @cached_property
     def operations(self) -> frozenset[str]:
-        """Functions of the file that take a generator, which is what makes an augmentation of one."""
+        """Functions of the file that take a generator by name, which is what makes an augmentation of one."""
         functions = [node for node in self._tree.body if isinstance(node, ast.FunctionDef)]
         return frozenset(one.name for one in functions if any(a.arg == "generator" for a in one.args.kwonlyargs))
+
+    @cached_property
+    def imports(self) -> frozenset[str]:
+        """Dotted names that the file imports, `a.b` and `a.b.c` of `from a.b import c`."""
+        found = set()
+        for node in ast.walk(self._tree):
+            if isinstance(node, ast.Import):
+                found |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        return frozenset(found)
 
     @property
     def _signature(self) -> ast.arguments | None:
@@ -212,17 +224,41 @@ def _find_own(kind: Kind, name: str) -> Leaf:
 
 
 def find_operation(name: str, *, where: str = "") -> Leaf:
-    """Find an operation of `vitbench.augment`, as a recipe names it.
+    """Find an operation of `vitbench.augment` or of `vitbench.augmentations`, as a recipe names it.
 
     Raises:
         UserError: if there is none of that name.
     """
-    path = Path(__file__).parent / "augment.py"
-    augment = Leaf("models", name, "vitbench.augment", name, path)
-    operations = augment.operations
+    operations = _operations()
     if name not in operations:
         raise unknown("augmentation", name, operations, where=where)
-    return augment
+    return operations[name]
+
+
+@cache
+def _operations() -> dict[str, Leaf]:
+    here = Path(__file__).parent
+    files = {"vitbench.augment": here / "augment.py"}
+    files |= {f"{AUGMENTATIONS}{one.stem}": one for one in sorted((here / "augmentations").glob("*.py"))}
+    inside = {module: Leaf("models", "", module, "", path).operations for module, path in files.items()}
+    return {name: Leaf("models", name, one, name, files[one]) for one, names in inside.items() for name in names}
+
+
+def modules_of_operation(name: str) -> set[str]:
+    """Names, within the package, of the files that an operation stands on, besides `augment` itself.
+
+    Raises:
+        UserError: if there is no operation of that name.
+    """
+    here = Path(__file__).parent
+    found: set[str] = set()
+    new = {find_operation(name).module} - {"vitbench.augment"}
+    while new:
+        found |= new
+        files = {one: here / "augmentations" / f"{one.removeprefix(AUGMENTATIONS)}.py" for one in new}
+        imports = {inner for one, path in files.items() for inner in Leaf("models", "", one, "", path).imports}
+        new = {one for one in imports if one.startswith(AUGMENTATIONS) and find_spec(one)} - found
+    return {f"augmentations/{one.removeprefix(AUGMENTATIONS)}" for one in found}
 
 
 def check_model(reference: str, *, where: str = "") -> Leaf:

@@ -1,0 +1,74 @@
+"""What is done to some images: the drawn ones, all of them, and no others."""
+
+import pytest
+import torch
+from scipy import stats
+
+from vitbench.augmentations import shares
+
+
+@pytest.mark.parametrize("count", [1, 2, 8, 64, 128, 1024, 4096])
+@pytest.mark.parametrize("share", [1 / 30, 1 / 6, 0.25, 0.5, 0.9])
+def test_more_images_than_there_are_places_for_are_as_good_as_never_drawn(count, share):
+    places = shares.places(count, share)
+    assert places <= count
+    assert stats.binom.sf(places, count, share) < shares.RARELY
+    # Nor are there many places too many.
+    assert places == 0 or stats.binom.sf(places - 1, count, share) >= shares.RARELY
+
+
+def test_none_and_all_are_shares_too():
+    assert shares.places(128, 0.0) == 0
+    assert shares.places(128, 1.0) == 128
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 1.0])
+def test_the_drawn_images_are_changed_with_their_own_parameters_and_the_others_are_not(share):
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 200, (200, 3, 4, 4), dtype=torch.uint8, generator=generator)
+    drawn = torch.rand(200, generator=generator) < share
+    amount = torch.arange(200, dtype=torch.uint8) % 50
+
+    def lighten(some, more):
+        return some + more.view(-1, 1, 1, 1)
+
+    before = images.clone()
+    changed = shares.change(images, shares.Group(drawn, share, lighten, [amount]))
+    assert torch.equal(changed, torch.where(drawn.view(-1, 1, 1, 1), lighten(images, amount), images))
+    assert torch.equal(images, before)
+    changed.zero_()
+    assert torch.equal(images, before)
+
+
+def test_only_as_many_images_are_computed_as_there_are_places():
+    seen = []
+
+    def watched(some):
+        seen.append(len(some))
+        return some
+
+    shares.change(torch.zeros(128, 3, 4, 4), shares.Group(torch.zeros(128, dtype=torch.bool), 1 / 6, watched))
+    assert seen == [shares.places(128, 1 / 6)]
+    assert seen[0] < 64
+
+
+def test_what_does_not_fit_the_cache_is_computed_in_parts():
+    images = torch.zeros(8, 3, 300, 300, dtype=torch.uint8)
+    assert shares.at_once(images) == 1
+    assert shares.at_once(images[:, :, :32, :32]) > 32
+    assert shares.at_once(images[:, :, :32, :32], 300 * 300) == 1
+    assert shares.at_once(images.to("meta")) == 8
+    numbers = torch.arange(8, dtype=torch.uint8)
+    every = torch.ones(8, dtype=torch.bool)
+    group = shares.Group(every, 1.0, lambda some, n: some + n.view(-1, 1, 1, 1), [numbers])
+    changed = shares.change(images, group)
+    assert torch.equal(changed, numbers.view(8, 1, 1, 1).expand_as(images))
+
+
+def test_groups_are_changed_side_by_side():
+    images = torch.arange(90, dtype=torch.uint8).view(90, 1, 1, 1).expand(90, 3, 2, 2)
+    which = torch.arange(90) % 3
+    groups = [shares.Group(which == at, 0.9, lambda some, more=more: some + more) for at, more in ((0, 50), (1, 100))]
+    expected = images + torch.tensor([50, 100, 0], dtype=torch.uint8)[which].view(90, 1, 1, 1)
+    assert torch.equal(shares.change(images, *groups), expected)
+    assert torch.equal(shares.change(images), images)
