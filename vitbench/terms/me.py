@@ -14,7 +14,7 @@ from vitbench.contracts import Shape, Step
 from vitbench.errors import UserError
 
 VERSION = 1
-TINY = {"depth": 1, "mlp_ratio": 2}
+TINY = {"depth": 1, "mlp_ratio": 1}
 
 
 def build(
