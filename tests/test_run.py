@@ -386,6 +386,25 @@ def test_a_run_has_its_own_number_of_threads_and_gives_the_callers_back(foreign,
         torch.set_num_threads(before)
 
 
+def test_a_run_computes_in_full_precision_and_gives_the_callers_settings_back(setting, foreign, monkeypatch):
+    seen = []
+    monkeypatch.setattr(run, "load_data", lambda *given, load=run.load_data: seen.append(settings()) or load(*given))
+
+    def settings():
+        return torch.get_float32_matmul_precision(), torch.are_deterministic_algorithms_enabled()
+
+    try:
+        torch.set_float32_matmul_precision("high")
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        execute(identity_of(), setting)
+        assert settings() == ("high", True)
+        assert torch.is_deterministic_algorithms_warn_only_enabled()
+    finally:
+        torch.set_float32_matmul_precision("highest")
+        torch.use_deterministic_algorithms(False)
+    assert seen[0][0] == "highest"
+
+
 # What a record holds
 
 

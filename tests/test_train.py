@@ -14,6 +14,7 @@ from vitbench.contracts import Images, Output
 from vitbench.datasets.digits import build as digits
 from vitbench.errors import NonFinite
 from vitbench.identity import Identity
+from vitbench.learner import Learner
 from vitbench.objective import Call, parse
 from vitbench.total import Total
 from vitbench.train import Watch, derived, generator, train
@@ -329,6 +330,17 @@ def test_a_checkpoint_holds_what_the_rest_depends_on(uninterrupted):
     assert len(first["curves"]) == 1
     assert first["optimizer"]["state"]
     assert not same(first["trained"], last["trained"])
+
+
+def test_memory_that_does_not_suffice_says_nothing_against_a_checkpoint(uninterrupted, images, monkeypatch):
+    name, *_, files = uninterrupted
+
+    def exhaust(self, state):
+        raise RuntimeError("CUDA out of memory")
+
+    monkeypatch.setattr(Learner, "load", exhaust)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        trained(name, images, checkpoint=read(files[0]))
 
 
 # Draws

@@ -243,6 +243,7 @@ def reproducible(device: str) -> Iterator[None]:
     memory: Any = torch.utils.deterministic
     before = (cudnn.allow_tf32, cudnn.deterministic)
     products, filled = torch.get_float32_matmul_precision(), memory.fill_uninitialized_memory
+    strict, warns = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
     cudnn.allow_tf32, cudnn.deterministic = False, True
     torch.set_float32_matmul_precision("highest")
     if device == "cpu":
@@ -257,7 +258,7 @@ def reproducible(device: str) -> Iterator[None]:
     finally:
         torch.set_num_threads(threads)
         torch.set_float32_matmul_precision(products)
-        torch.use_deterministic_algorithms(False)
+        torch.use_deterministic_algorithms(strict, warn_only=warns)
         cudnn.allow_tf32, cudnn.deterministic = before
         memory.fill_uninitialized_memory = filled
 

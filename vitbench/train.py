@@ -18,7 +18,7 @@ from torch import nn
 from vitbench.case import Phase
 from vitbench.contracts import Images
 from vitbench.engine import Engine
-from vitbench.errors import TimeUp, Unfit
+from vitbench.errors import TimeUp, Unfit, is_out_of_memory
 from vitbench.learner import DRAWS, Learner
 from vitbench.total import Total
 
@@ -107,6 +107,8 @@ def _go_on(learner: Learner, checkpoint: dict[str, Any]) -> None:
     try:
         learner.load(checkpoint)
     except (RuntimeError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        if is_out_of_memory(error):  # which says nothing against the checkpoint
+            raise
         raise Unfit(f"its state does not fit ({str(error).splitlines()[0]})") from None
 
 
