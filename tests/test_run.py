@@ -405,6 +405,19 @@ def test_a_run_computes_in_full_precision_and_gives_the_callers_settings_back(se
     assert seen[0][0] == "highest"
 
 
+@pytest.mark.parametrize(("device", "told"), [("cuda", []), ("cuda:1", [1])])
+def test_on_a_gpu_kernels_are_deterministic_and_a_worker_gets_its_own_card(monkeypatch, device, told):
+    cards = []
+    monkeypatch.setattr(run.torch.cuda, "set_device", cards.append)
+    with run.reproducible(device):
+        assert torch.are_deterministic_algorithms_enabled()
+        assert torch.is_deterministic_algorithms_warn_only_enabled()
+        assert not torch.utils.deterministic.fill_uninitialized_memory
+    assert cards == told
+    assert not torch.are_deterministic_algorithms_enabled()
+    assert torch.utils.deterministic.fill_uninitialized_memory
+
+
 # What a record holds
 
 

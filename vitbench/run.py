@@ -250,7 +250,9 @@ def reproducible(device: str) -> Iterator[None]:
         torch.set_num_threads(machine.threads())
     else:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # as torch asks for
-        torch.cuda.set_device(device)
+        card = torch.device(device).index
+        if card is not None:  # "cuda" is the current one already, and torch refuses to be told so
+            torch.cuda.set_device(card)
         torch.use_deterministic_algorithms(True, warn_only=True)
         memory.fill_uninitialized_memory = False  # nothing here reads what it did not write
     try:
