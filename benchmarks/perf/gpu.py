@@ -59,7 +59,7 @@ def rows() -> Iterator[Row]:
     yield Row("compile", "vit", partial(gpu_rows.compiled, "vit"), 90)
     yield Row("side", "vit, captured", gpu_rows.side_by_side, 60)
     yield Row("precision", "vit, fp32", partial(gpu_rows.steps, "vit", "fp32"))
-    yield Row("precision", "resnet, bf16", gpu_rows.any_kernel)
+    yield from (Row("precision", f"{model}, bf16", partial(gpu_rows.any_kernel, model)) for model in ("resnet", "vit"))
     yield from (Row("evaluation", model, partial(gpu_rows.evaluation, model), 5) for model in MODELS)
     yield Row("compile", "resnet", partial(gpu_rows.compiled, "resnet"), 90)
     for model, used in (("vit", "drloc+me"), ("resnet", "ce")):

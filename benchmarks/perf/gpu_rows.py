@@ -268,15 +268,11 @@ def count_kernels(bench: Bench) -> None:
         print(json.dumps({f"{model}_{'kernels' if on_gpu else 'operators'}": count}), flush=True)
 
 
-def any_kernel(bench: Bench, report: Report) -> Values:
-    """What it costs ResNet that runs take only kernels whose results do not change from run to run."""
-    cudnn = torch.backends.cudnn
-    sides = {"deterministic": bench.stepping(bench.run("resnet"), "graph")}
-    cudnn.deterministic = False
-    try:
-        sides["any"] = bench.stepping(bench.run("resnet"), "graph")
-    finally:
-        cudnn.deterministic = True
+def any_kernel(model: str, bench: Bench, report: Report) -> Values:
+    """What it costs a model that runs take only kernels whose results do not change from run to run."""
+    sides = {"deterministic": bench.stepping(bench.run(model), "graph")}
+    with plain_loop.any_kernel(benchmark=False):
+        sides["any"] = bench.stepping(bench.run(model), "graph")
     ms = bench.alternate({f"{kind}_{name}": step for kind, (name, step, _) in sides.items()})
     return {f"{name}_ms": taken for name, taken in ms.items()}
 

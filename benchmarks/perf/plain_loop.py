@@ -80,15 +80,21 @@ class PlainLoop:
 
 
 @contextmanager
-def any_kernel() -> Iterator[None]:
-    """cudnn takes the kernel that it finds fastest, as timm's script tells it to."""
-    cudnn = torch.backends.cudnn
+def any_kernel(*, benchmark: bool = True) -> Iterator[None]:
+    """Kernels whose results may change from run to run, as in anybody's loop.
+
+    Args:
+        benchmark: whether cudnn takes the one that it finds fastest, as timm's script tells it to.
+    """
+    cudnn, strict = torch.backends.cudnn, torch.are_deterministic_algorithms_enabled()
     before = (cudnn.benchmark, cudnn.deterministic)
-    cudnn.benchmark, cudnn.deterministic = True, False
+    cudnn.benchmark, cudnn.deterministic = benchmark, False
+    torch.use_deterministic_algorithms(False)
     try:
         yield
     finally:
         cudnn.benchmark, cudnn.deterministic = before
+        torch.use_deterministic_algorithms(strict, warn_only=True)
 
 
 def loaded(data: Images, *, batch: int, workers: int, device: torch.device) -> Iterator[Batch]:
