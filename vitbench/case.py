@@ -54,9 +54,13 @@ class Phase:
         epochs: passes over the training images; the last partial batch of a pass is dropped.
         batch_size: images a step, over all devices.
         optimizer: `name` of timm's optimizer, `lr`, and further arguments of it.
-        schedule: `name` ("constant" or "cosine"), `warmup_epochs`, `min_lr`.
+        schedule: `name` ("constant" or "cosine"), `warmup_epochs`, `warmup_lr`, `min_lr`, and `epochs`, over which the
+            cosine falls where that is not the phase: it is cut off at the last epoch.
         augmentation: operations of `vitbench.augment`, in order.
+        mixing: `mix` with its arguments, which blends pairs of augmented images and their labels; or None.
         clip_grad: largest norm of the gradient, or None.
+        weights: per term, how its weight moves: `rise_epochs`, in which it grows from 0 to what the objective says,
+            and `end_epoch`, at which it is back at 0, and which may lie behind the last epoch. Others stay.
     """
 
     epochs: int
@@ -64,14 +68,17 @@ class Phase:
     optimizer: Mapping[str, Value]
     schedule: Mapping[str, Value]
     augmentation: tuple[Call, ...] = ()
+    mixing: Call | None = None
     clip_grad: float | None = None
+    weights: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     def shortened(self) -> "Phase":
-        """A tenth of the epochs under a schedule of the same shape."""
-        schedule = dict(self.schedule)
-        if "warmup_epochs" in schedule:
-            schedule["warmup_epochs"] = float(schedule["warmup_epochs"]) / 10
-        return replace(self, epochs=max(1, round(self.epochs / 10)), schedule=schedule)
+        """A tenth of the epochs under schedules of the same shape."""
+        schedule = {
+            key: value / 10 if key in ("warmup_epochs", "epochs") else value for key, value in self.schedule.items()
+        }
+        weights = {name: {key: value / 10 for key, value in moves.items()} for name, moves in self.weights.items()}
+        return replace(self, epochs=max(1, round(self.epochs / 10)), schedule=schedule, weights=weights)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +88,12 @@ class Recipe:
     Attributes:
         protocol: which reading of the source this is: "paper" (its text) or "code" (its authors' code).
         selection: the epoch whose accuracy the source reports: "last" or "best".
+        start: where the weights come from: "scratch", or "published" for the network's own of ImageNet-1K.
+        image_size: H and W in pixels of what the network sees; None: those of the data set. Not in the quick budget.
+        stored_size: H and W in pixels that photographs are stored at, from which augmentation and evaluation cut;
+            None: the network's.
+        evaluation: operations without a draw that test images go through.
+        terms: per term, this reading's own values of its arguments, before the paper's.
         quick: the phases of the quick budget; ours, for every paper says nothing of it.
     """
 
@@ -89,6 +102,11 @@ class Recipe:
     selection: str
     phases: tuple[Phase, ...]
     quick: tuple[Phase, ...]
+    start: str = "scratch"
+    image_size: int | None = None
+    stored_size: int | None = None
+    evaluation: tuple[Call, ...] = ()
+    terms: Mapping[str, Mapping[str, Value]] = field(default_factory=dict)
 
     def at(self, budget: Budget) -> tuple[Phase, ...]:
         """The phases that a budget runs."""
@@ -120,8 +138,9 @@ class Case:
     Attributes:
         paper, table: where it is printed.
         objective: as printed; the paper's defaults are filled in when it is run.
-        defaults: per term, the paper's values of its arguments.
+        defaults: per term, the values of its arguments that the paper, read by this recipe, takes.
         claims: what is printed for it; empty for rows that a user adds.
+        reading: name of the recipe, where the table is run by several; the last part of the id.
     """
 
     paper: str
@@ -132,12 +151,14 @@ class Case:
     recipe: Recipe
     defaults: Mapping[str, Mapping[str, Value]] = field(default_factory=dict)
     claims: tuple[Claim, ...] = ()
+    reading: str = ""
 
     @property
     def id(self) -> str:
         """Plain and stable, without a character that pytest's `-k` cannot parse."""
         model, dataset = (re.sub(r"[^\w.+-]", ".", name) for name in (self.model.name, self.dataset))
-        return f"{self.paper}/{self.table}/{model}/{self.objective.slug}/{dataset}"
+        parts = (self.paper, self.table, model, self.objective.slug, dataset, self.reading)
+        return "/".join(filter(None, parts))
 
     @property
     def baseline(self) -> "Case":

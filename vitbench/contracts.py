@@ -32,6 +32,8 @@ class Step:
     Attributes:
         images: (B, 3, H, W) in [0, 1], after augmentation.
         labels: (B,) int64 in [0, K).
+        targets: (B, K), what each image is of, in shares that add up to 1, where images or labels were mixed or
+            smoothed; None where `labels` say it all.
         out: the model's output on `images`.
         model: the model itself, for terms that run it again.
         views: further versions of the images that a term asked for, by name.
@@ -43,6 +45,7 @@ class Step:
     labels: Tensor
     out: Output
     model: nn.Module
+    targets: Tensor | None = None
     views: Mapping[str, Tensor] = field(default_factory=dict)
     progress: Tensor = field(default_factory=lambda: torch.zeros(()))
     generator: torch.Generator | None = None

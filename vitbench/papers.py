@@ -99,7 +99,7 @@ def load(path: Path) -> Paper:
     reader = _Tables(
         paper=path.stem,
         models=models,
-        defaults={key: _defaults(key, section) for key, section in top.section("terms").sections()},
+        defaults={key: recipes.arguments(key, section) for key, section in top.section("terms").sections()},
         recipes={key: recipes.read(key, section) for key, section in top.section("recipes").sections()},
     )
     tables = tuple(reader.table(key, section) for key, section in top.section("tables").sections())
@@ -135,17 +135,6 @@ def _model(key: str, section: Section) -> Model:
     for reference in (model.full, model.tiny):
         leaves.check_model(reference, where=section.where(reference))
     return model
-
-
-def _defaults(key: str, section: Section) -> dict[str, Value]:
-    where = section.where()
-    leaves.find("terms", key, where=where).check_arguments(set(section.content), where=where)
-    for name, value in section.content.items():
-        if not isinstance(value, bool | int | float | str):
-            raise UserError(
-                f"{where} [{section.name}] {name}: expected a number, true, false or a string, got {value!r}"
-            )
-    return dict(section.content)
 
 
 def _conclusions(top: Section, tables: Sequence[Table]) -> Iterator[Conclusion]:

@@ -6,7 +6,7 @@ from typing import Any
 from vitbench import leaves
 from vitbench.case import Phase, Recipe
 from vitbench.errors import UserError
-from vitbench.objective import Call, parse_call
+from vitbench.objective import Call, Value, parse_call
 from vitbench.sections import Section
 
 # timm's names of the optimizers that recipes in this field are written with.
@@ -19,7 +19,9 @@ def read(key: str, section: Section) -> Recipe:
     Raises:
         UserError: for an unknown, missing or impossible value.
     """
-    section.keys("protocol", "selection", "phases", "quick")
+    section.keys(
+        *("protocol", "selection", "start", "image_size", "stored_size", "evaluation", "terms", "phases", "quick")
+    )
     phases = tuple(_phase(one) for one in section.list_of_sections("phases"))
     if not phases:
         where = f"{section.where()} [{section.name}]"
@@ -30,18 +32,41 @@ def read(key: str, section: Section) -> Recipe:
         selection=section.one_of("selection", ["last", "best"]),
         phases=phases,
         quick=tuple(_phase(one) for one in section.list_of_sections("quick")),
+        start=section.one_of("start", ["scratch", "published"], "scratch"),
+        image_size=_positive(section, "image_size", int) if "image_size" in section.content else None,
+        stored_size=_positive(section, "stored_size", int) if "stored_size" in section.content else None,
+        evaluation=tuple(_operations(section, "evaluation")),
+        terms={name: arguments(name, one) for name, one in section.section("terms").sections()},
     )
 
 
+def arguments(term: str, section: Section) -> dict[str, Value]:
+    """Values of a term's arguments, as a paper or a recipe sets them.
+
+    Raises:
+        UserError: for an unknown term or argument, or a value that the notation cannot write.
+    """
+    where = section.where()
+    leaves.find("terms", term, where=where).check_arguments(set(section.content), where=where)
+    for name, value in section.content.items():
+        if not isinstance(value, bool | int | float | str):
+            raise UserError(
+                f"{where} [{section.name}] {name}: expected a number, true, false or a string, got {value!r}"
+            )
+    return dict(section.content)
+
+
 def _phase(section: Section) -> Phase:
-    section.keys("epochs", "batch_size", "optimizer", "schedule", "augmentation", "clip_grad")
+    section.keys(*("epochs", "batch_size", "optimizer", "schedule", "augmentation", "mixing", "clip_grad", "weights"))
     schedule, optimizer = section.section("schedule"), section.section("optimizer")
-    schedule.keys("name", "warmup_epochs", "warmup_lr", "min_lr")
+    schedule.keys("name", "warmup_epochs", "warmup_lr", "min_lr", "epochs")
     schedule.one_of("name", ["constant", "cosine"])
     for name in ("warmup_epochs", "warmup_lr", "min_lr"):
         schedule.get(name, float, 0.0)
     if schedule.content["name"] == "constant":
         schedule.keys("name")
+    if "epochs" in schedule.content:
+        _positive(schedule, "epochs", int)
     optimizer.keys("name", "lr", "weight_decay", "betas", "eps", "momentum")
     optimizer.one_of("name", OPTIMIZERS)
     optimizer.get("weight_decay", float, 0.0)
@@ -51,9 +76,23 @@ def _phase(section: Section) -> Phase:
         batch_size=_positive(section, "batch_size", int),
         optimizer=optimizer.content,
         schedule=schedule.content,
-        augmentation=tuple(_augmentation(section)),
+        augmentation=tuple(_operations(section, "augmentation")),
+        mixing=_mixing(section),
         clip_grad=_positive(section, "clip_grad", float) if "clip_grad" in section.content else None,
+        weights={name: _moves(name, one) for name, one in section.section("weights").sections()},
     )
+
+
+def _moves(term: str, section: Section) -> dict[str, float]:
+    leaves.find("terms", term, where=section.where())
+    section.keys("rise_epochs", "end_epoch")
+    moves = {key: _positive(section, key, float) for key in ("rise_epochs", "end_epoch")}
+    if moves["end_epoch"] <= moves["rise_epochs"]:
+        raise UserError(
+            f"{section.where('end_epoch')} [{section.name}] end_epoch: expected more than rise_epochs, "
+            f"{moves['rise_epochs']:g}, got {moves['end_epoch']:g}"
+        )
+    return moves
 
 
 def _positive(section: Section, key: str, kind: type) -> Any:
@@ -63,8 +102,21 @@ def _positive(section: Section, key: str, kind: type) -> Any:
     return number
 
 
-def _augmentation(section: Section) -> Iterator[Call]:
-    for text, where in zip(section.get("augmentation", list, []), section.places("augmentation"), strict=True):
-        call = parse_call(str(text), where=where)
-        leaves.find_operation(call.name, where=where).check_arguments(set(call.arguments), where=where)
-        yield call
+def _operations(section: Section, key: str) -> Iterator[Call]:
+    for text, where in zip(section.get(key, list, []), section.places(key), strict=True):
+        yield _operation(str(text), where, key)
+
+
+def _operation(text: str, where: str, key: str) -> Call:
+    call = parse_call(text, where=where)
+    operation = leaves.find_operation(call.name, where=where)
+    if (call.name == "mix") != (key == "mixing"):
+        raise UserError(f"{where}: mix, and nothing else, stands under the key `mixing`, got {call.name} in {key}")
+    operation.check_arguments(set(call.arguments), where=where)
+    return call
+
+
+def _mixing(section: Section) -> Call | None:
+    if "mixing" not in section.content:
+        return None
+    return _operation(section.get("mixing", str), section.where("mixing"), "mixing")
