@@ -74,9 +74,9 @@ class Phase:
 
     def shortened(self) -> "Phase":
         """A tenth of the epochs under schedules of the same shape."""
-        schedule = {
-            key: value / 10 if key in ("warmup_epochs", "epochs") else value for key, value in self.schedule.items()
-        }
+        schedule = dict(self.schedule)
+        for key in {"warmup_epochs", "epochs"} & schedule.keys():
+            schedule[key] = float(schedule[key]) / 10
         weights = {name: {key: value / 10 for key, value in moves.items()} for name, moves in self.weights.items()}
         return replace(self, epochs=max(1, round(self.epochs / 10)), schedule=schedule, weights=weights)
 
