@@ -276,3 +276,28 @@ def test_a_mistake_is_found_when_the_recipe_is_read_with_the_place(name, argumen
     with pytest.raises(UserError, match=f"^toy.toml:12: .*{expected}") as error:
         augment.compose([("flip", {}), (name, arguments)], where="toy.toml:12")
     assert "\n" not in str(error.value)
+
+
+def test_operations_are_tried_one_after_the_other():
+    framed = augment.compose([("resize", {"size": 64}), ("centre_crop", {"size": 56})])
+    assert framed(position_coded(32)).shape[-2:] == (56, 56)
+    assert torch.equal(framed(position_coded(32)), augment.to_float(framed.levels(position_coded(32))))
+    with pytest.raises(UserError, match=r"^here: augmentation centre_crop refuses its arguments"):
+        augment.compose([("resize", {"size": 64}), ("centre_crop", {"size": 0})], where="here")
+
+
+def test_a_mixer_is_the_function_with_the_recipes_arguments_and_the_datas_classes():
+    images = torch.rand(6, 3, 8, 8, generator=seeded(0))
+    labels = torch.tensor([0, 4, 2, 1, 3, 3])
+    made = augment.mixer({"mixup": 0.8, "smoothing": 0.1}, 5)(images, labels, generator=seeded(1))
+    plain = augment.mix(images, labels, classes=5, mixup=0.8, smoothing=0.1, generator=seeded(1))
+    assert all(map(torch.equal, made, plain))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [({"mixxup": 0.8}, r"argument of mix.*'mixxup'.*mixup"), ({"smoothing": 2.0}, "mix refuses its arguments: ")],
+)
+def test_a_wrong_mixing_is_refused_where_it_stands(arguments, told):
+    with pytest.raises(UserError, match=f"^file:3: .*{told}"):
+        augment.mixer(arguments, 5, where="file:3")

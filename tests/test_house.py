@@ -20,7 +20,7 @@ LEAVES = {name: path for name, path in MODULES.items() if name.split(".")[1] in 
 # Everything below these may import torch; nothing else may, not even late.
 WITH_TORCH = {
     *("adapter", "augment", "augmentations", "build", "checkpoints", "contracts", "cost"),
-    *("engine", "learner", "optimizer", "run", "total", "train"),
+    *("engine", "feed", "learner", "optimizer", "run", "total", "train"),
     *("models", "terms", "datasets", "measure"),
 }
 # Looks for a GPU and its name only when one is asked for.
@@ -149,6 +149,7 @@ def test_options_are_those_that_were_agreed(pytester):
         "--fail-on-missing",
         "--fresh",
         "--gpu",
+        "--image-size",
         "--micro-batch",
         "--model",
         "--objective",
@@ -157,6 +158,7 @@ def test_options_are_those_that_were_agreed(pytester):
         "--runs",
         "--seeds",
         "--time-limit",
+        "--weights",
     ]
 
 

@@ -322,3 +322,68 @@ def test_an_identity_never_changes():
 
 def test_the_core_is_versioned_by_its_own_files():
     assert identity._core_version("train").isdecimal()
+
+
+AT_224 = replace(
+    RECIPE,
+    image_size=224,
+    stored_size=256,
+    evaluation=(Call(name="resize", arguments={"size": 256}), Call(name="centre_crop", arguments={"size": 224})),
+)
+
+
+@pytest.mark.parametrize(
+    ("budget", "image_size", "expected"),
+    [
+        (Budget.PAPER, None, (224, 256)),
+        (Budget.SHORT, None, (224, 256)),
+        (Budget.QUICK, None, (32, 32)),
+        (Budget.QUICK, 64, (64, 64)),
+    ],
+)
+def test_photographs_are_stored_as_the_recipe_says_and_in_the_quick_budget_as_the_network_sees_them(
+    budget, image_size, expected, tmp_path, monkeypatch
+):
+    constants = {"VERSION": 1, "CLASSES": 3, "IMAGE_SIZE": 256, "PHOTOGRAPHS": True, "DIGEST": "d"}
+    lines = [f"{name} = {value!r}" for name, value in constants.items()]
+    (tmp_path / "photos.py").write_text("\n".join([*lines, "def build(root, *, image_size, download): ..."]))
+    monkeypatch.syspath_prepend(tmp_path)
+    one = of_run(case(recipe=AT_224, dataset="photos.build"), budget=budget, image_size=image_size)
+    assert (one.image_size, one.pixels) == expected
+
+
+def test_a_data_set_of_a_fixed_size_keeps_it_and_the_recipe_says_what_the_network_sees():
+    one = of_run(case(recipe=AT_224), budget=Budget.PAPER)
+    assert (one.image_size, one.pixels, one.dataset) == (224, 32, "cifar10")
+    assert one.evaluation == AT_224.evaluation
+    quick = of_run(case(recipe=AT_224, dataset="digits"), budget=Budget.QUICK)
+    assert (quick.image_size, quick.pixels, quick.evaluation) == (32, 32, ())
+
+
+def test_a_run_stands_on_the_operations_of_its_mixing_and_evaluation():
+    mixed = replace(AT_224, phases=(replace(PHASE, mixing=Call(name="mix", arguments={"mixup": 0.8})),))
+    versions = of_run(case(recipe=mixed), budget=Budget.PAPER).versions
+    assert {"augmentations/framing", "augmentations/mixing"} <= versions.keys()
+    assert "augmentations/mixing" not in of_run(case(recipe=AT_224), budget=Budget.PAPER).versions
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        replace(AT_224, image_size=192),
+        replace(AT_224, evaluation=AT_224.evaluation[:1]),
+        replace(AT_224, start="published"),
+        replace(AT_224, phases=(replace(PHASE, weights={"me": {"rise_epochs": 20, "end_epoch": 300}}),)),
+        replace(AT_224, phases=(replace(PHASE, schedule={"name": "cosine", "epochs": 300}),)),
+    ],
+)
+def test_what_a_recipe_says_of_images_weights_and_start_is_part_of_the_run(changed):
+    first, second = (of_run(case(recipe=recipe), budget=Budget.PAPER) for recipe in (AT_224, changed))
+    assert first.key != second.key
+
+
+def test_published_weights_are_part_of_a_run_that_starts_from_them_by_their_digest():
+    tuned = case(recipe=replace(AT_224, start="published"))
+    found = [of_run(tuned, budget=Budget.PAPER, weights=digest).weights for digest in ("", "of a", "of b")]
+    assert found == ["absent", "of a", "of b"]
+    assert of_run(case(recipe=AT_224), budget=Budget.PAPER, weights="of a").weights == ""

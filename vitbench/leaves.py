@@ -27,7 +27,7 @@ from vitbench.objective import Objective, Value
 
 Kind = Literal["models", "terms", "datasets"]
 # Arguments that a run gives, and no notation.
-HANDED_IN = {"self", "shape", "classes", "image_size", "variant", "root", "download", "images", "generator"}
+HANDED_IN = {"self", "shape", "classes", "image_size", "variant", "root", "download", "images", "labels", "generator"}
 AUGMENTATIONS = "vitbench.augmentations."
 SINGULAR = {"models": "model", "terms": "term", "datasets": "data set"}
 CONTRACTS = {
