@@ -20,7 +20,7 @@ LEAVES = {name: path for name, path in MODULES.items() if name.split(".")[1] in 
 # Everything below these may import torch; nothing else may, not even late.
 WITH_TORCH = {
     *("adapter", "augment", "augmentations", "build", "checkpoints", "contracts", "cost"),
-    *("engine", "learner", "optimizer", "run", "total", "train"),
+    *("engine", "learner", "optimizer", "run", "total", "train", "weights"),
     *("models", "terms", "datasets", "measure"),
 }
 # Looks for a GPU and its name only when one is asked for.
