@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ LEAVES = {name: path for name, path in MODULES.items() if name.split(".")[1] in 
 # Everything below these may import torch; nothing else may, not even late.
 WITH_TORCH = {
     *("adapter", "augment", "augmentations", "build", "checkpoints", "contracts", "cost"),
-    *("engine", "feed", "learner", "optimizer", "run", "total", "train"),
+    *("engine", "feed", "learner", "optimizer", "run", "total", "train", "weights"),
     *("models", "terms", "datasets", "measure"),
 }
 # Looks for a GPU and its name only when one is asked for.
@@ -34,6 +35,7 @@ PYTEST = {"vitbench.plugin", "vitbench.bench", "vitbench.ending"}
 FOR_LEAVES = {"vitbench.contracts", "vitbench.errors", "vitbench.adapter", "vitbench.archives"}
 
 
+@cache
 def imports(path, *, late=True):
     """Dotted names that a file imports; without late ones, only those that importing it runs."""
     tree = ast.parse(path.read_text())

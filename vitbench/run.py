@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import save_model
 from torch import nn
 
-from vitbench import build, cost, machine
+from vitbench import build, cost, machine, published, weights
 from vitbench.augment import Augmentation, compose
 from vitbench.checkpoints import Checkpoints
 from vitbench.contracts import Images, Split
@@ -130,7 +130,11 @@ def _checkpoints(identity: Identity, setting: Setting) -> Checkpoints:
 def _train(identity: Identity, setting: Setting) -> Record:
     started, clock = datetime.now(UTC), time.perf_counter()
     split = load_data(identity, setting)
-    model = build.model_of(identity).to(setting.device)
+    model = build.model_of(identity)
+    if identity.weights:
+        start = published.ensure(identity.model, setting.weights, fetch=published.from_hub if setting.download else None)
+        weights.load(model, identity.model, start, digest=identity.weights, image_size=identity.image_size)
+    model.to(setting.device)
     total = build.total_of(identity, model).to(setting.device)
     keeper = _checkpoints(identity, setting)
     engine = of_device(setting.engine, setting.device)
