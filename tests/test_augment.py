@@ -118,7 +118,9 @@ def test_what_only_moves_whole_pixels_takes_any_dtype(operation):
         assert (result.shape, result.dtype) == ((5, 3, 12, 16), dtype)
 
 
-LEVELS_ONLY = [one for name, one in augment.OPERATIONS.items() if name not in ("crop", "flip")]
+FRAMING = ("resize", "centre_crop")  # nothing is drawn there; tested in augmentations/test_framing.py
+DRAWING = {name: one for name, one in augment.OPERATIONS.items() if name not in FRAMING}
+LEVELS_ONLY = [one for name, one in DRAWING.items() if name not in ("crop", "flip")]
 
 
 @pytest.mark.parametrize("operation", LEVELS_ONLY)
@@ -130,7 +132,8 @@ def test_what_works_on_levels_refuses_floats(operation):
 def test_the_operations_that_a_recipe_may_name_are_those_that_there_are():
     with pytest.raises(UserError) as refused:
         leaves.find_operation("none of them")
-    assert str(refused.value).endswith("known: " + ", ".join(sorted(augment.OPERATIONS)))
+    # `mix` takes labels too, and stands under a key of its own.
+    assert str(refused.value).endswith("known: " + ", ".join(sorted([*augment.OPERATIONS, "mix"])))
     for name, operation in augment.OPERATIONS.items():
         assert leaves.find_operation(name).module == operation.__module__
 
@@ -142,7 +145,7 @@ def all_of_jitter(images, *, generator=None):
 
 
 @pytest.mark.parametrize(
-    "operation", [all_of_jitter, *(one for name, one in augment.OPERATIONS.items() if name != "colour_jitter")]
+    "operation", [all_of_jitter, *(one for name, one in DRAWING.items() if name != "colour_jitter")]
 )
 class TestEveryOperation:
     @pytest.mark.parametrize("count", [1, 5])
@@ -203,15 +206,19 @@ GOLDEN = {
     "colour_jitter": -80.234,
     "rand_augment": -58.785,
     "erase": -96.665,
+    "resize": -32.308,
+    "centre_crop": -35.071,
 }
 
 
 @pytest.mark.parametrize("name", augment.OPERATIONS)
 def test_a_changed_operation_needs_a_raised_version(name):
     operation = all_of_jitter if name == "colour_jitter" else augment.OPERATIONS[name]
+    arguments = {"size": 24} if name in FRAMING else {}
     rough = torch.rand(48, 3, 32, 32, generator=seeded(20)) * 256
     weights = torch.randn(48, 3, 32, 32, generator=seeded(21), dtype=torch.float64)
-    found = float((operation(rough.to(torch.uint8), generator=seeded(22)) * weights).sum()) / 1000
+    made = operation(rough.to(torch.uint8), generator=seeded(22), **arguments)
+    found = float((made * weights[:, :, : made.shape[2], : made.shape[3]]).sum()) / 1000
     # A level that rounds the other way on another machine moves the sum by 0.001; new draws move it by tens.
     assert found == pytest.approx(GOLDEN[name], abs=0.2), (
         f"{name} draws or computes something else: raise VERSION in its module, and then set GOLDEN to {found:.3f}"
@@ -253,7 +260,7 @@ def test_composing_draws_nothing():
 @pytest.mark.parametrize(
     ("name", "arguments", "expected"),
     [
-        ("crpo", {}, "unknown augmentation 'crpo'; did you mean crop\\? known: colour_jitter, crop"),
+        ("crpo", {}, "unknown augmentation 'crpo'; did you mean crop\\? known: centre_crop, colour_jitter, crop"),
         ("crop", {"pading": 4}, "unknown argument of crop 'pading'; did you mean padding\\?"),
         ("flip", {"images": 4}, "unknown argument of flip 'images'"),
         ("flip", {"generator": 4}, "unknown argument of flip 'generator'"),

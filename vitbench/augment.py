@@ -18,6 +18,7 @@ from torch import Tensor
 from vitbench import errors
 from vitbench.augmentations.colour import colour_jitter
 from vitbench.augmentations.erasing import erase
+from vitbench.augmentations.framing import centre_crop, resize
 from vitbench.augmentations.geometry import random_resized_crop
 from vitbench.augmentations.randaugment import rand_augment
 
@@ -96,6 +97,8 @@ OPERATIONS: dict[str, Operation] = {
     "colour_jitter": colour_jitter,
     "rand_augment": rand_augment,
     "erase": erase,
+    "resize": resize,
+    "centre_crop": centre_crop,
 }
 
 
