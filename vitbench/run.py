@@ -132,7 +132,7 @@ def _train(identity: Identity, setting: Setting) -> Record:
     split = load_data(identity, setting)
     model = build.model_of(identity)
     if identity.weights:
-        start = published.ensure(identity.model, setting.weights, fetch=published.from_hub if setting.download else None)
+        start = published.ensure(identity.model, setting.weights)
         weights.load(model, identity.model, start, digest=identity.weights, image_size=identity.image_size)
     model.to(setting.device)
     total = build.total_of(identity, model).to(setting.device)

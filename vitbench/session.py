@@ -118,6 +118,7 @@ class Session:
         Raises:
             UserError, NonFinite, OutOfMemory, TimeUp: as `vitbench.run.execute`.
         """
+        self.fetch(case)
         identities = [self.run_of(case, seed) for seed in self.options.all_seeds]
         plain = [] if case.is_baseline else [self.run_of(case.baseline, seed) for seed in self.options.all_seeds]
         if not all(self.is_done(one) for one in (*plain, *identities)) and not self.has_time(self.pace(case)):
@@ -155,6 +156,16 @@ class Session:
             image_size=options.image_size,
             weights=self._weights_of(case),
         )
+
+    def fetch(self, case: Case) -> None:
+        """Get the published weights that a case starts from, where that is asked for; its identity names them.
+
+        Raises:
+            DataAbsent: if they are not there and cannot be fetched.
+        """
+        if case.recipe.start == "published":
+            fetch = published.from_hub if self.options.download else None
+            published.ensure(case.model.at(self.options.budget), self.options.weights, fetch=fetch)
 
     def _weights_of(self, case: Case) -> str:
         """Digest of the published weights that a case starts from, "" where it starts from none or they are absent."""
