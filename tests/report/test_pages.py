@@ -169,6 +169,17 @@ def test_with_nothing_measured_the_page_of_several_recipes_shows_print_and_says_
         assert heading not in page
 
 
+def test_what_was_not_run_is_shown_once_though_there_are_two_budgets(twofold, material_of_twofold):
+    cases = {one: Selection(budget=one).cases([twofold]) for one in (Budget.PAPER, Budget.SHORT)}
+    page = pages.page(twofold, replace(material_of_twofold, cases=cases))
+    full, _, short = page.partition("## The printed tables, `short` budget")
+    assert "+10.00" in full
+    assert "+10.00" not in short
+    assert short.count("Nothing of it was run under this budget.") == 4
+    alone = pages.page(twofold, replace(material_of_twofold, cases={Budget.SHORT: cases[Budget.SHORT]}))
+    assert "+10.00" in alone
+
+
 def test_a_quick_report_names_the_recipes_as_they_are_in_it(twofold, material_of_twofold):
     cases = {Budget.QUICK: Selection().cases([twofold])}
     page = pages.page(twofold, replace(material_of_twofold, cases=cases))

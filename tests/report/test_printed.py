@@ -65,6 +65,17 @@ def test_tables_of_data_sets_have_a_section_and_no_place_among_the_others(twofol
     assert list(printed.data_sections(paper)) == []
 
 
+def test_a_brief_table_has_what_was_run_alone_and_says_where_that_is_nothing(twofold, of_twofold):
+    made = [of_twofold("code", "vit", "ce", "cifar10", 80.0, budget="short")]
+    text = "\n".join(printed.sections(twofold, twofold.cases, Results(made), Budget.SHORT, is_brief=True))
+    rows = [line for line in part(text, "4").splitlines() if line.startswith("| cifar")]
+    assert [line.split()[1:5:2] for line in rows] == [["cifar10", "ViT-T"]] * 2  # plain, and the method it is there for
+    assert "50.00" in rows[0]
+    assert "re-run" not in text
+    assert "Nothing of it was run under this budget." in part(text, "5")
+    assert "Nothing of it" not in part(text, "2")
+
+
 def test_a_row_that_a_user_adds_stands_in_its_table(twofold, paper, results):
     (case,) = [one for one in paper.tables[2].cases if one.is_baseline]
     added = replace(case, model=replace(case.model, name="mine", printed="Mine"), claims=())

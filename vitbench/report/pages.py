@@ -115,7 +115,8 @@ def _sections(paper: Paper, material: Material) -> Iterator[str]:
         yield f"## The printed tables, `{budget}` budget"
         yield VERDICT_NOTE
         cases = [one for one in material.cases[budget] if one.paper == paper.name]
-        yield from printed.sections(paper, cases, material.results, budget)
+        is_brief = budget != Budget.PAPER and Budget.PAPER in compared  # which shows all that is printed
+        yield from printed.sections(paper, cases, material.results, budget, is_brief=is_brief)
     if paper.conclusions and compared:
         yield "## Conclusions of the text"
         yield "Each is held against the paper's own printed numbers, and against ours where they were measured."

@@ -13,23 +13,33 @@ from vitbench.report.results import Results
 MOST_LISTED = 4  # cells that a note on several of them names one by one
 
 
-def sections(paper: Paper, cases: Iterable[Case], results: Results, budget: Budget) -> Iterator[str]:
+def sections(
+    paper: Paper, cases: Iterable[Case], results: Results, budget: Budget, *, is_brief: bool = False
+) -> Iterator[str]:
     """Every table that has cases.
 
     Args:
         cases: that were selected under the budget, with those that a user added.
+        is_brief: whether long tables leave out models and data sets of which nothing was measured.
     """
     cases = list(cases)
     for one in paper.tables:
-        if one.cases:
-            own = {case.id for case in one.cases}
-            added = [case for case in cases if case.table == one.id and case.id not in own]
-            yield f"### Table {one.id} ({escaped(one.where)})"
-            if protocols.is_long(one):
-                yield from _long(paper, one, added, results, budget)
-            else:
-                yield from _short(one, added, results, budget)
-            yield from _notes(one)
+        if not one.cases:
+            continue
+        own = {case.id for case in one.cases}
+        added = [case for case in cases if case.table == one.id and case.id not in own]
+        found = blocks(one, added)
+        if is_brief and protocols.is_long(one):
+            found = [protocols.measured(one, block, results, budget) for block in found]
+        yield f"### Table {one.id} ({escaped(one.where)})"
+        if not any(block.cases for block in found):
+            yield "Nothing of it was run under this budget."
+            continue
+        if protocols.is_long(one):
+            yield from _long(paper, one, found, results, budget)
+        else:
+            yield from _short(one, added, results, budget)
+        yield from _notes(one)
 
 
 def data_sections(paper: Paper) -> Iterator[str]:
@@ -51,24 +61,24 @@ def _short(one: Table, added: list[Case], results: Results, budget: Budget) -> I
     yield table(tables.printed_table(one, [*one.cases, *added], results, budget))
 
 
-def _long(paper: Paper, one: Table, added: list[Case], results: Results, budget: Budget) -> Iterator[str]:
-    found = blocks(one, added)
+def _long(paper: Paper, one: Table, found: list[Block], results: Results, budget: Budget) -> Iterator[str]:
+    found = [block for block in found if block.cases]
     yield f"{escaped(one.title)}. Accuracies in percent, gains in points over plain `ce` of the same recipe."
-    first = next((block for block in found if not block.is_rerun), found[0])
     for block in found:
         if block.is_rerun:
-            yield from _rerun(paper, one, block, first, results, budget)
+            yield from _rerun(paper, one, block, results, budget)
             continue
         recipes = settings.lengths(block.recipes)
         yield f"#### {recipes}" if sum(not block.is_rerun for block in found) > 1 else f"Read by {recipes}."
         yield table(protocols.long_table(one, block, results, budget))
 
 
-def _rerun(paper: Paper, one: Table, block: Block, first: Block, results: Results, budget: Budget) -> Iterator[str]:
+def _rerun(paper: Paper, one: Table, block: Block, results: Results, budget: Budget) -> Iterator[str]:
     recipe = block.recipes[0]
     yield f"#### The authors' own re-run, {settings.lengths(block.recipes)}, protocol `{recipe.protocol}`"
-    twin = next((other for other in first.recipes if other.protocol == recipe.protocol), None)
-    if twin and not first.is_rerun:
+    others = [other for found in blocks(one) if not found.is_rerun for other in found.recipes]
+    twin = next((other for other in others if other.protocol == recipe.protocol), None)
+    if twin:
         differences = "; ".join(map(escaped, settings.unlike(paper, recipe, twin)))
         yield f"Unlike {names([twin])}, in brackets: {differences or 'nothing'}."
     yield table(protocols.rerun_table(one, block, results, budget))

@@ -1,6 +1,7 @@
 """Tables that several recipes run, in long form: first what the method adds, then the levels, side by side."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from vitbench.case import Budget, Case, Recipe
 from vitbench.metrics import METRICS
@@ -18,6 +19,13 @@ Rows = dict[Row, dict[str, Cell]]  # by name of the recipe
 def is_long(table: Table) -> bool:
     """Whether a table is shown a row per data set, model and loss: several recipes run it, or it prints gains."""
     return any(case.reading or case.claim("gain") for case in table.cases)
+
+
+def measured(table: Table, block: Block, results: Results, budget: str) -> Block:
+    """A block with those models and data sets alone of which something was measured under a budget."""
+    found = tables.cells(table, block.cases, results, budget)
+    kept = {(one.case.model.name, one.case.dataset) for one in found if one.ours}
+    return replace(block, cases=tuple(one for one in block.cases if (one.model.name, one.dataset) in kept))
 
 
 def long_table(table: Table, block: Block, results: Results, budget: str) -> Grid:

@@ -170,17 +170,18 @@ def conclusion_table(paper: Paper, results: Results, budgets: Sequence[str]) -> 
     """The paper's own conclusions, held against its printed numbers and against ours, a column per protocol."""
     tables = {table.id: table for table in paper.tables}
     protocols = _protocols(paper)
+    read = {(table.id, one): by_protocol(table, one) for table in paper.tables for one in ["", *protocols]}
     headers = ["Conclusion", "Where", "in print"]
     for budget in budgets:
         headers += [f"ours, {budget} budget, protocol {one}" for one in protocols] or [f"ours, {budget}"]
     rows = []
     for conclusion in paper.conclusions:
         table = tables[conclusion.table]
-        held = [_held(conclusion, [partial(_printed_rows, cases) for cases in by_protocol(table)])]
+        held = [_held(conclusion, [partial(_printed_rows, cases) for cases in read[table.id, ""]])]
         for budget in budgets:
             for protocol in protocols or [""]:
-                layers = by_protocol(table, protocol)
-                held.append(_held(conclusion, [partial(_our_rows, cases, results, budget) for cases in layers]))
+                ours = [partial(_our_rows, cases, results, budget) for cases in read[table.id, protocol]]
+                held.append(_held(conclusion, ours))
         rows.append([conclusion.text, f"{conclusion.where}, Table {table.id}", *held])
     return headers, rows
 
