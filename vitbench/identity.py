@@ -29,7 +29,8 @@ class Identity:
     Attributes:
         kind: "run" (one trained model, one seed), "size" (counted, never trained), "inference" or "training" (timed).
         model: `leaf/variant`.
-        objective: with every argument filled in.
+        objective: with every argument that is not the term's own default, which the term's version stands for: an
+            argument that a term gets later leaves old runs valid.
         data: digest of the data set's content.
         image_size: H and W in pixels of what the network sees.
         stored_size: of what the data set holds in memory, where that is not what the network sees.
@@ -188,16 +189,14 @@ def of_timing(
 
 
 def resolve(case: Case, budget: Budget) -> Objective:
-    """The objective with every argument: the notation's, else the tiny form's, else the paper's, else the term's own.
+    """The objective with the arguments of the notation, else of the tiny form, else of the paper; not the term's own.
 
     The tiny form is that of the quick budget.
     """
-    arguments = {}
-    for name in case.objective.names:
-        leaf = leaves.find("terms", name)
-        tiny = leaf.constant("TINY", {}) if budget == Budget.QUICK else {}
-        arguments[name] = {**leaf.defaults, **case.defaults.get(name, {}), **tiny}
-    return case.objective.with_arguments(arguments)
+    found = {name: leaves.find("terms", name) for name in case.objective.names}
+    tiny = {name: leaf.constant("TINY", {}) if budget == Budget.QUICK else {} for name, leaf in found.items()}
+    arguments = {name: {**case.defaults.get(name, {}), **tiny[name]} for name in found}
+    return case.objective.with_arguments(arguments).without_arguments({k: one.defaults for k, one in found.items()})
 
 
 def _untrained(case: Case, *, kind: str, budget: Budget, core: list[str]) -> Identity:
