@@ -74,6 +74,12 @@ def test_a_brief_table_has_what_was_run_alone_and_says_where_that_is_nothing(two
     assert "re-run" not in text
     assert "Nothing of it was run under this budget." in part(text, "5")
     assert "Nothing of it" not in part(text, "2")
+    assert "misprint" not in text
+
+
+def test_a_table_of_one_recipe_is_never_cut_short(paper, results):
+    whole, brief = (list(printed.sections(paper, [], results, Budget.SHORT, is_brief=one)) for one in (False, True))
+    assert brief == whole
 
 
 def test_a_row_that_a_user_adds_stands_in_its_table(twofold, paper, results):

@@ -20,7 +20,7 @@ def sections(
 
     Args:
         cases: that were selected under the budget, with those that a user added.
-        is_brief: whether long tables leave out models and data sets of which nothing was measured.
+        is_brief: whether long tables leave out their notes, and models and data sets of which nothing was measured.
     """
     cases = list(cases)
     for one in paper.tables:
@@ -29,7 +29,8 @@ def sections(
         own = {case.id for case in one.cases}
         added = [case for case in cases if case.table == one.id and case.id not in own]
         found = blocks(one, added)
-        if is_brief and protocols.is_long(one):
+        is_cut = is_brief and protocols.is_long(one)
+        if is_cut:
             found = [protocols.measured(one, block, results, budget) for block in found]
         yield f"### Table {one.id} ({escaped(one.where)})"
         if not any(block.cases for block in found):
@@ -39,7 +40,8 @@ def sections(
             yield from _long(paper, one, found, results, budget)
         else:
             yield from _short(one, added, results, budget)
-        yield from _notes(one)
+        if not is_cut:
+            yield from _notes(one)
 
 
 def data_sections(paper: Paper) -> Iterator[str]:

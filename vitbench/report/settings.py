@@ -64,7 +64,7 @@ def lengths(recipes: Sequence[Recipe]) -> str:
 
 
 def settings(paper: Paper, recipe: Recipe, budget: Budget) -> dict[str, str]:
-    """Everything that a recipe sets under a budget, in words, with the arguments of the terms of the paper's losses."""
+    """Everything that a recipe sets under a budget, in words, with arguments of the terms of the paper's losses."""
     found = {
         "protocol": recipe.protocol,
         "epoch whose accuracy is reported": SELECTIONS[recipe.selection],
@@ -106,9 +106,12 @@ def _schedule(phase: Phase) -> dict[str, Value]:
 
 
 def _term(paper: Paper, recipe: Recipe, term: str) -> Iterator[tuple[str, str]]:
+    """The arguments that the paper or one of its recipes sets; what a recipe leaves open is the term's own default."""
+    sources = (paper.defaults, *(one.terms for one in paper.recipes.values()))
     own = {**paper.defaults.get(term, {}), **recipe.terms.get(term, {})}
-    for argument, value in {**leaves.find("terms", term).defaults, **own}.items():
-        yield f"{term}: {argument}", _shown(value)
+    for argument in sorted({argument for source in sources for argument in source.get(term, {})}):
+        value = own.get(argument, leaves.find("terms", term).defaults.get(argument))
+        yield f"{term}: {argument}", NOTHING if value is None else _shown(value)
 
 
 def _differing(found: Sequence[Mapping[str, str]]) -> list[str]:
