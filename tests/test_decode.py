@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from PIL import Image
+from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Resize
 
 from tests.pictures import reference, truncate, write
 from vitbench.decode import square
@@ -17,6 +18,15 @@ def test_pixels_are_those_of_torchvisions_resize_and_centre_crop(tmp_path, shape
     assert found.dtype == np.uint8
     assert found.flags["C_CONTIGUOUS"]
     assert np.array_equal(found, reference(path, size))
+
+
+@pytest.mark.parametrize("shape", [(500, 375), (375, 500), (301, 256), (259, 260), (256, 256), (100, 90)])
+def test_the_centre_of_a_stored_square_is_what_the_recipes_test_on(tmp_path, shape):
+    path = write(tmp_path / "one.png", size=shape)
+    transform = Compose([Resize(256, InterpolationMode.BICUBIC), CenterCrop(224)])
+    with Image.open(path) as image:
+        expected = np.asarray(transform(image)).transpose(2, 0, 1)
+    assert np.array_equal(square(path, 256)[:, 16:-16, 16:-16], expected)
 
 
 @pytest.mark.parametrize(

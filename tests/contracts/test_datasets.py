@@ -15,6 +15,7 @@ from vitbench.errors import UserError
 from vitbench.photographs import Photographs
 
 FOLDER = Path(vitbench.datasets.__path__[0])
+DOCUMENTED = (Path(__file__).parents[2] / "docs/data.md").read_text(encoding="utf-8")
 NAMES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "__init__")
 OF_THE_CONTENT = {"CLASSES": int, "TRAIN": int, "TEST": int, "DIGEST": str}
 CONSTANTS = {
@@ -121,6 +122,13 @@ class TestEveryFile:
 def test_no_two_data_sets_have_one_digest():
     digests = [constants(name)["DIGEST"] for name in WITH_CONTENT]
     assert len(set(digests)) == len(digests)
+
+
+@pytest.mark.parametrize("name", WITH_CONTENT)
+def test_the_documentation_has_a_row_with_its_counts(name):
+    rows = [row for row in DOCUMENTED.splitlines() if row.startswith("| ") and f"`{name}`" in row.split("|")[1]]
+    found = constants(name)
+    assert any(f" {found['TRAIN']:,} + {found['TEST']:,}, " in row and f"{found['CLASSES']}" in row for row in rows)
 
 
 @pytest.mark.parametrize("name", PHOTOGRAPHS)
