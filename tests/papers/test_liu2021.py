@@ -8,7 +8,7 @@ from functools import cache, partial
 import pytest
 from _pytest.mark.expression import Expression
 
-from vitbench import cli, papers
+from vitbench import cli, leaves, papers
 from vitbench.case import Budget, Status
 from vitbench.conclusions import Holding
 from vitbench.identity import of_run
@@ -141,6 +141,19 @@ def test_table_1_as_it_is_printed():
             assert [row[key] for key in ("model", "objective", "recipe", "status")] == ["", "", "", "printed-only"]
             found[row["dataset"]].append(row["value"])
     assert [[name, *numbers] for name, numbers in found.items()] == [line.split() for line in printed.split("\n")[1:-1]]
+
+
+def test_the_loaders_have_as_many_images_and_classes_as_table_1_says():
+    constants = {"train_images": "TRAIN", "test_images": "TEST", "classes": "CLASSES"}
+    other = {}
+    for row in rows():
+        if row["table"] == "1":
+            ours = leaves.find("datasets", row["dataset"]).constant(constants[row["metric"]])
+            if ours != int(row["value"]):
+                other[row["dataset"], row["metric"]] = ours
+    assert other == {("imagenet", "test_images"): 50_000}  # the validation images
+    (noted,) = (one for one in table("1").printed if one.claim.note)
+    assert (noted.dataset, noted.claim.metric) == ("imagenet", "test_images")
 
 
 def test_tables_2a_and_2b_as_they_are_printed():
