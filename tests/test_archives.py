@@ -391,3 +391,59 @@ def test_many_at_once_fetch_and_unpack_once(toy, original, tmp_path):
     with ThreadPoolExecutor(4) as pool:
         assert set(pool.map(work, range(4))) == {tmp_path / "toy"}
     assert len(calls) == 1
+
+
+@pytest.fixture
+def single():
+    return archives.File(
+        dataset="toy", url="https://example.invalid/one.mat", filename="toy/one.mat", md5=checksum(FILES["one"])
+    )
+
+
+def test_single_files_are_checked_and_their_folder_comes_back(single, tmp_path):
+    (tmp_path / "toy").mkdir()
+    (tmp_path / "toy/one.mat").write_bytes(FILES["one"])
+    assert archives.ensure_files([single], tmp_path) == tmp_path
+    assert [one.name for one in (tmp_path / "toy").iterdir()] == ["one.mat"]  # no lock is left by reading
+    (tmp_path / "toy/one.mat").write_bytes(b"other")
+    with pytest.raises(DataBroken) as error:
+        archives.ensure_files([single], tmp_path)
+    assert f"{tmp_path / 'toy/one.mat'} is damaged or truncated (5 bytes)" in message(error)
+
+
+def test_a_single_file_that_is_not_there_is_named(single, tmp_path):
+    for root, part in ((None, "no data folder is named"), (tmp_path, f"{tmp_path / 'toy/one.mat'} does not exist")):
+        with pytest.raises(DataAbsent) as error:
+            archives.ensure_files([single], root)
+        assert part in message(error)
+        assert "names a folder that holds toy/one.mat" in message(error)
+
+
+@pytest.mark.parametrize("before", [None, b"damaged"])
+def test_a_single_file_is_fetched_where_it_is_not_there_or_damaged(single, tmp_path, before):
+    calls = []
+
+    def fetch(url, root, filename, md5):
+        calls.append((url, md5))
+        (Path(root) / filename).write_bytes(FILES["one"])
+
+    if before is not None:
+        (tmp_path / "toy").mkdir()
+        (tmp_path / "toy/one.mat").write_bytes(before)
+    for _ in range(2):
+        archives.ensure_files([single], tmp_path, fetch=fetch)
+    assert calls == [(single.url, single.md5)]
+    assert (tmp_path / "toy/one.mat").read_bytes() == FILES["one"]
+
+
+def test_a_single_file_that_cannot_be_written_or_fetched_is_one_line(single, tmp_path):
+    def fail(url, root, filename, md5):
+        raise RuntimeError("File not found or corrupted.")
+
+    with pytest.raises(DataAbsent) as error:
+        archives.ensure_files([single], tmp_path, fetch=fail)
+    assert "could not be fetched" in message(error)
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(DataAbsent) as error:
+        archives.ensure_files([single], tmp_path / "file", fetch=fail)
+    assert "cannot write into" in message(error)

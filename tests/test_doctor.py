@@ -2,7 +2,10 @@
 
 import pytest
 
+from tests.oxford import publish
+from tests.pictures import listing
 from vitbench import doctor
+from vitbench.datasets import flowers102
 
 
 def state(name, data):
@@ -24,6 +27,34 @@ def test_an_unreadable_folder_is_said_in_its_line(tmp_path, monkeypatch):
     assert f"{tmp_path}: Permission denied" in state("cifar10", tmp_path)
 
 
-@pytest.mark.parametrize("name", ["python", "torch", "device", "GPU", "data", "digits", "cifar100"])
+def test_photographs_are_found_without_being_decoded(tmp_path, monkeypatch):
+    root = publish(tmp_path, monkeypatch)
+    for name, count in (("TRAIN", 4), ("TEST", 3)):
+        monkeypatch.setattr(flowers102, name, count)
+    before = listing(root)
+    line = state("flowers102", root)
+    assert f"found; the first run decodes it at 256 pixels into {root / '.vitbench-cache'} (0.00138 GB)" in line
+    assert listing(root) == before
+    flowers102.build(root)
+    assert "found, decoded at 256 pixels" in state("flowers102", root)
+
+
+def test_a_picture_that_is_missing_is_said_in_its_line(tmp_path, monkeypatch):
+    root = publish(tmp_path, monkeypatch)
+    for name, count in (("TRAIN", 4), ("TEST", 3)):
+        monkeypatch.setattr(flowers102, name, count)
+    (root / "flowers-102/jpg/image_00003.jpg").unlink()
+    assert "image_00003.jpg is missing" in state("flowers102", root)
+
+
+def test_what_is_missing_is_said_once_without_its_name(tmp_path):
+    assert state("clipart", tmp_path).split()[1] == str(tmp_path / "domainnet/clipart_train.txt")
+
+
+def test_a_folder_of_ones_own_is_explained():
+    assert "--dataset imagefolder:PATH" in state("imagefolder", None)
+
+
+@pytest.mark.parametrize("name", ["python", "torch", "device", "GPU", "data", "digits", "cifar100", "svhn"])
 def test_each_thing_has_its_line(name):
     assert state(name, None)

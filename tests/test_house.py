@@ -21,8 +21,8 @@ LEAVES = {name: path for name, path in MODULES.items() if name.split(".")[1] in 
 # Everything below these may import torch; nothing else may, not even late.
 WITH_TORCH = {
     *("adapter", "augment", "augmentations", "build", "checkpoints", "contracts", "cost"),
-    *("engine", "feed", "learner", "optimizer", "run", "total", "train", "weights"),
-    *("models", "terms", "datasets", "measure"),
+    *("engine", "feed", "learner", "optimizer", "photographs", "run", "total", "train", "weights"),
+    *("models", "terms", "datasets", "measure", "sources"),
 }
 # Looks for a GPU and its name only when one is asked for.
 LATE_TORCH = {
@@ -32,7 +32,11 @@ LATE_TORCH = {
 # The plugin and its parts.
 PYTEST = {"vitbench.plugin", "vitbench.bench", "vitbench.ending"}
 # What a leaf may know of us.
-FOR_LEAVES = {"vitbench.contracts", "vitbench.errors", "vitbench.adapter", "vitbench.archives"}
+FOR_LEAVES = {
+    *("vitbench.contracts", "vitbench.errors", "vitbench.adapter", "vitbench.archives"),
+    *("vitbench.folders", "vitbench.photographs"),
+    *(name for name in MODULES if name.startswith("vitbench.sources.")),
+}
 
 
 @cache

@@ -20,7 +20,7 @@ cvt = { printed = "CvT", full = "cvt/floros2024", tiny = "cvt/tiny" }
 drloc = { pairs = 64, sharing = "batch" }
 [datasets]
 cifar100 = { status = "needs-data", reason = "by hand" }
-imagenet = { status = "printed-only", reason = "no cell is trained on it" }
+jft = { status = "printed-only", reason = "no cell is trained on it" }
 [recipes.paper]
 protocol = "paper"
 selection = "last"
@@ -50,10 +50,10 @@ schedule = { name = "constant" }
 title = "Data sets"
 where = "here"
 of = "datasets"
-notes = [{ dataset = "imagenet", metric = "test_images", text = "the test set has no labels" }]
+notes = [{ dataset = "jft", metric = "test_images", text = "the test set has no labels" }]
 columns = ["train_images", "test_images", "classes"]
 rows = [
-  ["imagenet", 1281167, 100000, 1000],
+  ["jft", 1281167, 100000, 1000],
   ["cifar10", 50000, 10000, "-"],
 ]
 [tables."2"]
@@ -137,9 +137,9 @@ def test_a_recipe_has_its_own_arguments_before_the_papers(mine):
 def test_a_printed_number_is_one_line_whatever_runs_it(mine):
     rows = [tuple(row.values())[1:] for row in papers.claims((mine,)) if row["table"] in "12"]
     assert rows == [
-        ("1", "", "", "imagenet", "", "train_images", "1281167", "printed", "printed-only"),
-        ("1", "", "", "imagenet", "", "test_images", "100000", "printed", "printed-only"),
-        ("1", "", "", "imagenet", "", "classes", "1000", "printed", "printed-only"),
+        ("1", "", "", "jft", "", "train_images", "1281167", "printed", "printed-only"),
+        ("1", "", "", "jft", "", "test_images", "100000", "printed", "printed-only"),
+        ("1", "", "", "jft", "", "classes", "1000", "printed", "printed-only"),
         ("1", "", "", "cifar10", "", "train_images", "50000", "printed", "printed-only"),
         ("1", "", "", "cifar10", "", "test_images", "10000", "printed", "printed-only"),
         ("2", "vit", "ce", "", "", "params", "15.00", "printed", "runnable"),
@@ -221,7 +221,7 @@ MISTAKES = {
     "a row of data sets with an objective": ('["cifar10", 50000', '["vit", "ce"', "unknown data set 'vit'"),
     "a metric that is none": ('["train_images"', '["train_image"', "unknown metric 'train_image'; did you mean train_"),
     "a column of data sets that is no name": ('["train_images"', "[3", "unknown metric '3'"),
-    "a data set twice": ('["cifar10", 50000, 10000', '["imagenet", 50000, 10000', "imagenet stands in this table"),
+    "a data set twice": ('["cifar10", 50000, 10000', '["jft", 50000, 10000', "jft stands in this table"),
     "less than none": ("50000", "-50000", "train_images is a number in [0, inf]"),
     "a status that is none": ('"needs-data", reason = "by', '"needs-dat", reason = "by',
         "unknown status 'needs-dat'; did you mean needs-data"),
@@ -230,7 +230,7 @@ MISTAKES = {
     "a reason without a status": ('status = "needs-data", reason = "by', 'reason = "by', "the key 'status' is missing"),
     "more of a data set": ('reason = "by hand"', 'reason = "by hand", url = "x"', "unknown key 'url'"),
     "what is missing of no data set": ("cifar100 = { status", "cifar1000 = { status", "unknown data set 'cifar1000'"),
-    "training on what cannot be had": ('"gain" }, "cifar100"]', '"gain" }, "imagenet"]', "unknown data set 'imagenet'"),
+    "training on what cannot be had": ('"gain" }, "cifar100"]', '"gain" }, "jft"]', "unknown data set 'jft'"),
     "two keys for the recipes": ('recipes = ["paper", "code"]', 'recipe = "paper"\nrecipes = ["paper", "code"]',
         "expected `recipe = …` or several different `recipes`"),
     "one of several recipes": ('recipes = ["paper", "code"]', 'recipes = ["paper"]', "got ['paper']; keep one"),

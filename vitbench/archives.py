@@ -13,7 +13,8 @@ import stat
 import tarfile
 import urllib.error
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -26,32 +27,50 @@ Fetch = Callable[[str, str, str, str], None]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Archive:
-    """A tar archive as its authors publish it, and the folder that it unpacks to.
+class File:
+    """One file as its authors publish it.
 
     Attributes:
         dataset: name of the data set, for messages.
         url: where it is published.
-        filename: its name below the data folder.
+        filename: its place below the data folder.
         md5: its checksum, in hexadecimal.
-        folder: the one folder that it holds.
-        files: checksum of every file of the folder that is read, by name.
     """
 
     dataset: str
     url: str
     filename: str
     md5: str
-    folder: str
-    files: Mapping[str, str]
+
+    @property
+    def holds(self) -> str:
+        """What a data folder must hold."""
+        return self.filename
 
     @property
     def way_out(self) -> str:
         """How a user gets the data, for messages."""
         return (
-            f"--download fetches it, or --data DIR (environment: VITBENCH_DATA) names a folder "
-            f"that holds {self.folder}/ or {self.filename}"
+            f"--download fetches it, or --data DIR (environment: VITBENCH_DATA) names a folder that holds {self.holds}"
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Archive(File):
+    """A tar archive as its authors publish it, and the folder that it unpacks to.
+
+    Attributes:
+        folder: place below the data folder of the one folder that it holds, beside the archive.
+        files: checksum of every file of the folder that is read, by name; none where none is published.
+    """
+
+    folder: str
+    files: Mapping[str, str]
+
+    @property
+    def holds(self) -> str:
+        """The folder, or else the archive."""
+        return f"{self.folder}/ or {self.filename}"
 
 
 def ensure(archive: Archive, root: Path | None, *, fetch: Fetch | None = None) -> Path:
@@ -76,6 +95,32 @@ def ensure(archive: Archive, root: Path | None, *, fetch: Fetch | None = None) -
         _provide(archive, root, fetch=fetch)
     check_files(archive, folder)
     return folder
+
+
+def ensure_files(files: Sequence[File], root: Path | None, *, fetch: Fetch | None = None) -> Path:
+    """The data folder, each of the files present in it and with the published checksum.
+
+    Args:
+        files: what is wanted, of one data set.
+        root: the data folder; None when nobody named one.
+        fetch: gets a file that is not there or damaged; None forbids it.
+
+    Raises:
+        DataAbsent: a file is not there, or cannot be fetched.
+        DataBroken: a file is not what was published.
+    """
+    if root is None:
+        raise DataAbsent(f"{files[0].dataset}: no data folder is named; {files[0].way_out}")
+    root = root.expanduser()
+    for file in files:
+        path = root / file.filename
+        if fetch is not None and not (path.is_file() and md5(path) == file.md5):
+            with _writing(file, root):
+                _fetch(file, root, fetch=fetch)
+        if not path.is_file():
+            raise DataAbsent(f"{file.dataset}: {path} does not exist; {file.way_out}")
+        check_md5(path, file.md5, dataset=file.dataset, remedy="delete it and run again with --download")
+    return root
 
 
 def _is_folder(archive: Archive, path: Path) -> bool:
@@ -125,34 +170,41 @@ def md5(path: Path) -> str:
 
 def _provide(archive: Archive, root: Path, *, fetch: Fetch | None) -> None:
     """Fetch when need be and unpack, one process at a time; those that waited find the folder there."""
+    with _writing(archive, root):
+        if not (root / archive.folder).is_dir():
+            _fetch(archive, root, fetch=fetch)
+            unpack(root / archive.filename, root / archive.folder, dataset=archive.dataset)
+
+
+@contextmanager
+def _writing(file: File, root: Path) -> Iterator[None]:
+    """Hold the lock of a file in the data folder, which is made; what the disk refuses becomes one line."""
+    packed = root / file.filename
     try:
-        root.mkdir(parents=True, exist_ok=True)
-        with FileLock(root / f".{archive.filename}.lock"):
-            if not (root / archive.folder).is_dir():
-                _fetch(archive, root, fetch=fetch)
-                unpack(root / archive.filename, root / archive.folder, dataset=archive.dataset)
+        packed.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(packed.with_name(f".{packed.name}.lock")):
+            yield
     except OSError as error:
-        reason = error.strerror or error
         raise DataAbsent(
-            f"{archive.dataset}: cannot write into {root} ({reason}); make it writable and large enough, "
-            f"or name a folder that holds {archive.folder}/ with --data DIR"
+            f"{file.dataset}: cannot write into {root} ({error.strerror or error}); make it writable and large "
+            f"enough, or name a folder that holds {file.holds} with --data DIR"
         ) from error
 
 
-def _fetch(archive: Archive, root: Path, *, fetch: Fetch | None) -> None:
-    """Leave a correct archive in `root`; a download gets its name only when it is whole and checked."""
-    packed, part = root / archive.filename, root / f"{archive.filename}.part"
-    if fetch is None or (packed.is_file() and md5(packed) == archive.md5):
-        remedy = "delete it and run again with --download"
-        return check_md5(packed, archive.md5, dataset=archive.dataset, remedy=remedy)
+def _fetch(file: File, root: Path, *, fetch: Fetch | None) -> None:
+    """Leave a correct file in `root`; a download gets its name only when it is whole and checked."""
+    packed = root / file.filename
+    part = packed.with_name(f"{packed.name}.part")
+    if fetch is None or (packed.is_file() and md5(packed) == file.md5):
+        return check_md5(packed, file.md5, dataset=file.dataset, remedy="delete it and run again with --download")
     try:
-        fetch(archive.url, str(root), part.name, archive.md5)
+        fetch(file.url, str(part.parent), part.name, file.md5)
     except (OSError, RuntimeError, http.client.HTTPException) as error:
         if isinstance(error, urllib.error.HTTPError):
             error.close()  # it holds the connection open
         reason = " ".join(str(error).split()) or type(error).__name__
         raise DataAbsent(
-            f"{archive.dataset}: {archive.url} could not be fetched ({reason}); "
+            f"{file.dataset}: {file.url} could not be fetched ({reason}); "
             f"try again, or get it by other means and put it at {packed}"
         ) from error
     part.replace(packed)

@@ -1,10 +1,13 @@
 """What a machine has: versions, device, data sets found and missing."""
 
+import importlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from vitbench import leaves, machine, summary
+from vitbench import folders, leaves, machine, summary
 from vitbench.errors import UserError
+
+OF_A_FOLDER = "imagefolder"  # the data set that a user's own folder is
 
 
 def lines(data: Path | None, *, download: bool = False) -> Iterator[str]:
@@ -23,15 +26,25 @@ def lines(data: Path | None, *, download: bool = False) -> Iterator[str]:
     yield f"{'GPU':12} {', '.join(gpus) or 'none that torch sees: run without --gpu, or install the driver'}"
     yield f"{'data':12} {data or 'no folder: give --data DIR or set VITBENCH_DATA'}"
     for name in leaves.known("datasets"):
-        yield f"  {name:10} {_state(name, data, download)}"
+        yield f"  {name:20} {_state(name, data, download)}"
 
 
 def _state(name: str, data: Path | None, download: bool) -> str:
+    """Whether a data set is there; photographs are listed, and decoded by the first run that needs them."""
+    if name == OF_A_FOLDER:
+        return f"any folder with {folders.LAYOUT}: --dataset {OF_A_FOLDER}:PATH"
     leaf = leaves.find("datasets", name)
+    size = leaf.constant("IMAGE_SIZE")
     try:
-        leaf.load()(data, image_size=leaf.constants["IMAGE_SIZE"], download=download)
+        build = leaf.load()
+        if leaf.constant("PHOTOGRAPHS", False):
+            from vitbench import photographs
+
+            listed = importlib.import_module(leaf.module).listed
+            return photographs.state(listed(data, download=download), size)
+        build(data, image_size=size, download=download)
     except UserError as error:
-        return str(error)
+        return str(error).removeprefix(f"{name}: ")
     except OSError as error:
         return summary.of_os_error(error)
     return "found"

@@ -37,6 +37,8 @@ class Selection:
             UserError: naming the option and the nearest known names.
         """
         for name in self.datasets:
+            if name in leaves.OF_FOLDERS:
+                raise UserError(f"--dataset: {name} is whatever folder you name; write {name}:PATH")
             leaf = leaves.find("datasets", name, where="--dataset")
             for constant in ("DIGEST", "CLASSES", "IMAGE_SIZE"):
                 leaf.constant(constant)

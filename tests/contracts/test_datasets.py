@@ -12,20 +12,21 @@ import torch
 import vitbench.datasets
 from vitbench.contracts import Split
 from vitbench.errors import UserError
+from vitbench.photographs import Photographs
 
 FOLDER = Path(vitbench.datasets.__path__[0])
+DOCUMENTED = (Path(__file__).parents[2] / "docs/data.md").read_text(encoding="utf-8")
 NAMES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "__init__")
+OF_THE_CONTENT = {"CLASSES": int, "TRAIN": int, "TEST": int, "DIGEST": str}
 CONSTANTS = {
+    **OF_THE_CONTENT,
     "VERSION": int,
-    "CLASSES": int,
-    "TRAIN": int,
-    "TEST": int,
     "IMAGE_SIZE": int,
-    "DIGEST": str,
     "LICENCE": str,
     "SOURCE": str,
     "EMBEDDED": bool,
 }
+OF_A_FOLDER = "imagefolder"  # whose content is the user's
 
 
 def parsed(name):
@@ -37,11 +38,13 @@ def constants(name):
     return {
         node.targets[0].id: ast.literal_eval(node.value)
         for node in parsed(name).body
-        if isinstance(node, ast.Assign) and node.targets[0].id in CONSTANTS
+        if isinstance(node, ast.Assign) and node.targets[0].id in (*CONSTANTS, "PHOTOGRAPHS")
     }
 
 
 EMBEDDED = [name for name in NAMES if constants(name).get("EMBEDDED")]
+PHOTOGRAPHS = [name for name in NAMES if constants(name).get("PHOTOGRAPHS")]
+WITH_CONTENT = [name for name in NAMES if name != OF_A_FOLDER]
 
 
 def build(name, **options):
@@ -61,17 +64,21 @@ def test_a_newcomer_needs_no_files_for_at_least_one():
 class TestEveryFile:
     def test_its_constants_are_literals_of_their_types(self, name):
         found = constants(name)
-        assert {key: type(value) for key, value in found.items()} == CONSTANTS
+        assert found.pop("PHOTOGRAPHS", True) is True
+        missing = OF_THE_CONTENT if name == OF_A_FOLDER else {}
+        expected = {key: kind for key, kind in CONSTANTS.items() if key not in missing}
+        assert {key: type(value) for key, value in found.items()} == expected
 
     def test_its_numbers_are_possible(self, name):
         found = constants(name)
         assert found["VERSION"] >= 1
-        assert found["CLASSES"] >= 2
-        assert min(found["TRAIN"], found["TEST"]) >= found["CLASSES"]
+        if name != OF_A_FOLDER:
+            assert found["CLASSES"] >= 2
+            assert min(found["TRAIN"], found["TEST"]) >= found["CLASSES"]
 
     def test_its_facts_are_one_line_each(self, name):
         found = constants(name)
-        for key in ("DIGEST", "LICENCE", "SOURCE"):
+        for key in {"DIGEST", "LICENCE", "SOURCE"} & found.keys():
             assert found[key].strip() == found[key] != ""
             assert "\n" not in found[key]
 
@@ -97,16 +104,42 @@ class TestEveryFile:
                 modules |= {f"{node.module}.{alias.name}" for alias in node.names}
             if isinstance(node, ast.Import):
                 modules |= {alias.name for alias in node.names}
-        allowed = ("vitbench.contracts", "vitbench.errors", "vitbench.archives")
+        allowed = ("vitbench.contracts", "vitbench.errors", "vitbench.archives", "vitbench.folders")
+        allowed += ("vitbench.photographs", "vitbench.sources")
         assert not {m for m in modules if m.startswith("vitbench") and not m.startswith(allowed)}
 
     def test_it_says_in_one_line_how_to_get_what_is_not_there(self, name):
         if name in EMBEDDED:
             assert isinstance(build(name), Split)
             return
-        with pytest.raises(UserError, match="--download") as error:
+        way_out = f"{OF_A_FOLDER}:PATH" if name == OF_A_FOLDER else "--data DIR"
+        with pytest.raises(UserError, match=way_out) as error:
             build(name)
         assert "\n" not in str(error.value)
+        assert str(error.value).startswith(f"{name}: ")
+
+
+def test_no_two_data_sets_have_one_digest():
+    digests = [constants(name)["DIGEST"] for name in WITH_CONTENT]
+    assert len(set(digests)) == len(digests)
+
+
+@pytest.mark.parametrize("name", WITH_CONTENT)
+def test_the_documentation_has_a_row_with_its_counts(name):
+    rows = [row for row in DOCUMENTED.splitlines() if row.startswith("| ") and f"`{name}`" in row.split("|")[1]]
+    found = constants(name)
+    assert any(f" {found['TRAIN']:,} + {found['TEST']:,}, " in row and f"{found['CLASSES']}" in row for row in rows)
+
+
+@pytest.mark.parametrize("name", PHOTOGRAPHS)
+class TestPhotographs:
+    def test_they_are_listed_without_being_decoded(self, name):
+        listed = importlib.import_module(f"vitbench.datasets.{name}").listed
+        assert list(inspect.signature(listed).parameters) == ["root", "download"]
+        assert inspect.signature(listed).return_annotation is Photographs
+
+    def test_they_are_stored_at_the_size_that_the_recipes_resize_to(self, name):
+        assert constants(name)["IMAGE_SIZE"] == 256
 
 
 class TestEmbedded:
