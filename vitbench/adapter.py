@@ -158,9 +158,7 @@ def register(
     """
     module = sys.modules[create.__module__]
     names = {f"vitbench_{leaf}_{variant}": variant for variant in variants}
-    settings = {name: _settings((pixels or {}).get(variant, THUMBNAILS)) for name, variant in names.items()}
-    for one in settings.values():
-        one["fixed_input_size"] = fixed_size
+    settings = {name: _settings((pixels or {}).get(one, THUMBNAILS), fixed_size) for name, one in names.items()}
     # timm looks for its settings in the module of the function that it is given, and exports its name there.
     vars(module)["default_cfgs"] = generate_default_cfgs(settings)
     for name, variant in names.items():
@@ -168,9 +166,10 @@ def register(
             vars(module)[name] = register_model(_entry(create, name=name, variant=variant))
 
 
-def _settings(pixels: Pixels) -> dict[str, Any]:
+def _settings(pixels: Pixels, fixed_size: bool) -> dict[str, Any]:
     """What timm is told of the images."""
-    return {"input_size": (3, pixels.size, pixels.size), "mean": pixels.mean, "std": pixels.std}
+    size = {"input_size": (3, pixels.size, pixels.size), "fixed_input_size": fixed_size}
+    return {**size, "mean": pixels.mean, "std": pixels.std}
 
 
 def _entry(create: Callable[..., nn.Module], *, name: str, variant: str) -> Callable[..., nn.Module]:
