@@ -17,9 +17,7 @@ from vitbench.errors import unknown
 from vitbench.metrics import METRICS
 from vitbench.objective import Value
 from vitbench.sections import Section
-from vitbench.tables import Standing
-
-Table = tables.Table
+from vitbench.tables import Standing, Table
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -106,7 +106,7 @@ cvt = { printed = "CvT-9", full = "cvt/floros2024", tiny = "cvt/tiny" }
 pairs = 64
 
 [datasets]
-imagenet = { status = "printed-only", reason = "no loader" }
+jft_300m = { status = "printed-only", reason = "no loader" }
 cifar100 = { status = "needs-data", reason = "fetch it by hand" }
 
 [recipes.paper]
@@ -183,11 +183,11 @@ where = "page 1"
 of = "datasets"
 columns = ["train_images", "test_images", "classes"]
 rows = [
-  ["imagenet", 1281167, 100000, 1000],
+  ["jft_300m", 1281167, 100000, 1000],
   ["cifar10",    50000,  10000,   10],
   ["cifar100",   50000,  20000,  "-"],
 ]
-notes = [{ dataset = "imagenet", metric = "test_images", text = "the validation images are 50,000" }]
+notes = [{ dataset = "jft_300m", metric = "test_images", text = "the validation images are 50,000" }]
 
 [tables."2"]
 title = "Pairs"

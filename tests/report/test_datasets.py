@@ -12,7 +12,7 @@ def test_printed_numbers_stand_beside_the_loaders_and_differences_are_marked(two
             "difference",
         ],
         [
-            ["imagenet", "1,281,167", "", "100,000", "", "1,000", "", "no loader here"],
+            ["jft_300m", "1,281,167", "", "100,000", "", "1,000", "", "no loader here"],
             ["cifar10", "50,000", "50,000", "10,000", "10,000", "10", "10", ""],
             ["cifar100", "50,000", "50,000", "20,000", "**10,000**", "", "100", "test images"],
         ],

@@ -60,7 +60,7 @@ def test_tables_of_data_sets_have_a_section_and_no_place_among_the_others(twofol
     first, *rest = printed.data_sections(twofold)
     assert first == "## Data sets"
     assert rest[0] == "### Table 1 (page 1)"
-    assert rest[-1] == "- imagenet: the validation images are 50,000."
+    assert rest[-1] == "- jft_300m: the validation images are 50,000."
     assert "Table 1 " not in page
     assert list(printed.data_sections(paper)) == []
 

@@ -250,7 +250,7 @@ def test_a_table_printed_for_two_numbers_of_epochs_has_to_hold_for_both(twofold,
 
 def test_a_data_set_without_a_loader_states_nothing():
     assert tables.constant("cifar10", "TEST") == tables.test_images("cifar10") == 10_000
-    assert tables.constant("imagenet", "TEST") is None
+    assert tables.constant("jft_300m", "TEST") is None
     assert tables.constant("cifar10", "NONE") is None
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from vitbench.case import Case, Recipe
-from vitbench.papers import Table
+from vitbench.tables import Table
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,12 +7,12 @@ from vitbench import compare
 from vitbench.case import Budget, Case
 from vitbench.compare import ClaimVerdict
 from vitbench.metrics import METRICS
-from vitbench.papers import Paper, Table
+from vitbench.papers import Paper
 from vitbench.report.markdown import Grid
 from vitbench.report.results import Results
 from vitbench.report.tables import NOTHING, constant
 from vitbench.selection import sizes, sort_key, timings
-from vitbench.tables import Printed
+from vitbench.tables import Printed, Table
 
 # Printed sizes that are counted here, with the units of their columns.
 SIZES = ("params", "macs")

@@ -2,9 +2,9 @@
 
 from vitbench import leaves
 from vitbench.errors import UserError
-from vitbench.papers import Table
 from vitbench.report.markdown import Grid, Markup
 from vitbench.report.tables import constant
+from vitbench.tables import Table
 
 # Constant of a loader that a printed number is held against, with the heading of its column.
 CONSTANTS = {

@@ -8,12 +8,13 @@ from vitbench import compare
 from vitbench.case import Budget, Case
 from vitbench.compare import Finding
 from vitbench.errors import UserError
-from vitbench.papers import Paper, Table
+from vitbench.papers import Paper
 from vitbench.records import write_whole
 from vitbench.report import costs, counts, markdown, printed, projection, protocols, runs, settings, tables
 from vitbench.report.markdown import escaped
 from vitbench.report.results import Place, Results
 from vitbench.selection import sizes
+from vitbench.tables import Table
 
 MACS_NOTE = """\
 MACs are of one image at inference, each column in its own convention: `matmul+conv` counts matrix products and

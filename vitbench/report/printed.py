@@ -3,12 +3,13 @@
 from collections.abc import Iterable, Iterator
 
 from vitbench.case import Budget, Case
-from vitbench.papers import Paper, Table
+from vitbench.papers import Paper
 from vitbench.report import datasets, protocols, settings, tables
 from vitbench.report.blocks import Block, blocks, names
 from vitbench.report.costs import SIZES
 from vitbench.report.markdown import escaped, table
 from vitbench.report.results import Results
+from vitbench.tables import Table
 
 MOST_LISTED = 4  # cells that a note on several of them names one by one
 

@@ -5,12 +5,12 @@ from dataclasses import replace
 
 from vitbench.case import Budget, Case, Recipe
 from vitbench.metrics import METRICS
-from vitbench.papers import Table
 from vitbench.report import tables
 from vitbench.report.blocks import Block, blocks
 from vitbench.report.markdown import Grid, Markup
 from vitbench.report.results import Results
 from vitbench.report.tables import NOTHING, QUICK_METRICS, Cell
+from vitbench.tables import Table
 
 Row = tuple[str, str, str]  # data set with metric, model and loss, as they are shown
 Rows = dict[Row, dict[str, Cell]]  # by name of the recipe

@@ -11,10 +11,11 @@ from vitbench.compare import ClaimVerdict
 from vitbench.conclusions import Conclusion, Holding, Row, Rows
 from vitbench.errors import UserError
 from vitbench.metrics import METRICS
-from vitbench.papers import Paper, Table
+from vitbench.papers import Paper
 from vitbench.report.blocks import blocks, by_protocol
 from vitbench.report.markdown import Grid, Markup
 from vitbench.report.results import Results, Value
+from vitbench.tables import Table
 
 NOTHING = "-"
 QUICK_METRICS = ("accuracy", "adversarial_accuracy", "fgsm_drop")
