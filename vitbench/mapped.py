@@ -119,10 +119,10 @@ def _sources(half: Half) -> list[str]:
     for start in range(0, len(half.files), half.block):
         sha256 = hashlib.sha256(f"{decode.VERSION} {half.size} {half.block}\n".encode())
         for name, label in half.files[start : start + half.block]:
-            path = half.base / name
             try:
-                sha256.update(line_of(name, path.stat().st_size, label))
+                sha256.update(line_of(half.base, name, label))
             except OSError as error:
+                path = half.base / name
                 absent = isinstance(error, FileNotFoundError | NotADirectoryError)
                 reason = "is missing" if absent else f"cannot be read ({error.strerror})"
                 raise DataBroken(f"{half.dataset}: {path} {reason}; put it back, or get the data set again") from error
