@@ -12,7 +12,7 @@ from torch import nn
 from vitbench.adapter import Adapter, register, shape_of
 from vitbench.contracts import Normalize, Shape
 from vitbench.errors import UserError
-from vitbench.models import vit
+from vitbench.models import t2t, vit  # noqa: F401 - both register their variants
 
 
 def tokens(**options):
@@ -228,6 +228,32 @@ def test_timm_is_told_the_pixel_range_and_the_image_size():
     network = timm.create_model("vitbench_vit_tiny")
     config = timm.data.resolve_model_data_config(network)
     assert (config["input_size"], config["mean"], config["std"]) == ((3, 32, 32), (0.5,) * 3, (0.5,) * 3)
+
+
+def test_timm_is_told_what_each_variant_was_designed_for():
+    small, large = (timm.get_pretrained_cfg(f"vitbench_t2t_{variant}") for variant in ("tiny", "t2t_vit_14"))
+    assert (small.input_size, small.mean, small.std) == ((3, 32, 32), (0.5,) * 3, (0.5,) * 3)
+    of_imagenet = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    assert (large.input_size, large.mean, large.std) == ((3, 224, 224), *of_imagenet)
+    assert small.fixed_input_size
+    assert large.fixed_input_size
+    with torch.device("meta"):
+        network = timm.create_model("vitbench_t2t_t2t_vit_14", num_classes=7)
+    assert network.patch_embed.grid_size == (14, 14)
+    assert network(torch.empty(2, 3, 224, 224, device="meta")).shape == (2, 7)
+
+
+def test_a_model_may_hand_on_another_map_than_its_head_reads(images):
+    class Doubled(Adapter):
+        def maps(self, pixels):
+            features, last = super().maps(pixels)
+            return features, 2 * last
+
+    network = channels_last().eval()
+    plain, doubled = (adapt(network).eval()(images) for adapt in (Adapter, Doubled))
+    assert torch.equal(doubled.grids[0], 2 * plain.grids[0])
+    assert torch.equal(doubled.logits, plain.logits)
+    assert torch.equal(doubled.embedding, plain.embedding)
 
 
 def test_timm_is_not_promised_weights_that_do_not_exist():

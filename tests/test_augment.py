@@ -118,7 +118,9 @@ def test_what_only_moves_whole_pixels_takes_any_dtype(operation):
         assert (result.shape, result.dtype) == ((5, 3, 12, 16), dtype)
 
 
-LEVELS_ONLY = [one for name, one in augment.OPERATIONS.items() if name not in ("crop", "flip")]
+FRAMING = ("resize", "centre_crop")  # nothing is drawn there; tested in augmentations/test_framing.py
+DRAWING = {name: one for name, one in augment.OPERATIONS.items() if name not in FRAMING}
+LEVELS_ONLY = [one for name, one in DRAWING.items() if name not in ("crop", "flip")]
 
 
 @pytest.mark.parametrize("operation", LEVELS_ONLY)
@@ -130,7 +132,8 @@ def test_what_works_on_levels_refuses_floats(operation):
 def test_the_operations_that_a_recipe_may_name_are_those_that_there_are():
     with pytest.raises(UserError) as refused:
         leaves.find_operation("none of them")
-    assert str(refused.value).endswith("known: " + ", ".join(sorted(augment.OPERATIONS)))
+    # `mix` takes labels too, and stands under a key of its own.
+    assert str(refused.value).endswith("known: " + ", ".join(sorted([*augment.OPERATIONS, "mix"])))
     for name, operation in augment.OPERATIONS.items():
         assert leaves.find_operation(name).module == operation.__module__
 
@@ -142,7 +145,7 @@ def all_of_jitter(images, *, generator=None):
 
 
 @pytest.mark.parametrize(
-    "operation", [all_of_jitter, *(one for name, one in augment.OPERATIONS.items() if name != "colour_jitter")]
+    "operation", [all_of_jitter, *(one for name, one in DRAWING.items() if name != "colour_jitter")]
 )
 class TestEveryOperation:
     @pytest.mark.parametrize("count", [1, 5])
@@ -203,15 +206,19 @@ GOLDEN = {
     "colour_jitter": -80.234,
     "rand_augment": -58.785,
     "erase": -96.665,
+    "resize": -32.308,
+    "centre_crop": -35.071,
 }
 
 
 @pytest.mark.parametrize("name", augment.OPERATIONS)
 def test_a_changed_operation_needs_a_raised_version(name):
     operation = all_of_jitter if name == "colour_jitter" else augment.OPERATIONS[name]
+    arguments = {"size": 24} if name in FRAMING else {}
     rough = torch.rand(48, 3, 32, 32, generator=seeded(20)) * 256
     weights = torch.randn(48, 3, 32, 32, generator=seeded(21), dtype=torch.float64)
-    found = float((operation(rough.to(torch.uint8), generator=seeded(22)) * weights).sum()) / 1000
+    made = operation(rough.to(torch.uint8), generator=seeded(22), **arguments)
+    found = float((made * weights[:, :, : made.shape[2], : made.shape[3]]).sum()) / 1000
     # A level that rounds the other way on another machine moves the sum by 0.001; new draws move it by tens.
     assert found == pytest.approx(GOLDEN[name], abs=0.2), (
         f"{name} draws or computes something else: raise VERSION in its module, and then set GOLDEN to {found:.3f}"
@@ -253,7 +260,7 @@ def test_composing_draws_nothing():
 @pytest.mark.parametrize(
     ("name", "arguments", "expected"),
     [
-        ("crpo", {}, "unknown augmentation 'crpo'; did you mean crop\\? known: colour_jitter, crop"),
+        ("crpo", {}, "unknown augmentation 'crpo'; did you mean crop\\? known: centre_crop, colour_jitter, crop"),
         ("crop", {"pading": 4}, "unknown argument of crop 'pading'; did you mean padding\\?"),
         ("flip", {"images": 4}, "unknown argument of flip 'images'"),
         ("flip", {"generator": 4}, "unknown argument of flip 'generator'"),
@@ -269,3 +276,28 @@ def test_a_mistake_is_found_when_the_recipe_is_read_with_the_place(name, argumen
     with pytest.raises(UserError, match=f"^toy.toml:12: .*{expected}") as error:
         augment.compose([("flip", {}), (name, arguments)], where="toy.toml:12")
     assert "\n" not in str(error.value)
+
+
+def test_operations_are_tried_one_after_the_other():
+    framed = augment.compose([("resize", {"size": 64}), ("centre_crop", {"size": 56})])
+    assert framed(position_coded(32)).shape[-2:] == (56, 56)
+    assert torch.equal(framed(position_coded(32)), augment.to_float(framed.levels(position_coded(32))))
+    with pytest.raises(UserError, match=r"^here: augmentation centre_crop refuses its arguments"):
+        augment.compose([("resize", {"size": 64}), ("centre_crop", {"size": 0})], where="here")
+
+
+def test_a_mixer_is_the_function_with_the_recipes_arguments_and_the_datas_classes():
+    images = torch.rand(6, 3, 8, 8, generator=seeded(0))
+    labels = torch.tensor([0, 4, 2, 1, 3, 3])
+    made = augment.mixer({"mixup": 0.8, "smoothing": 0.1}, 5)(images, labels, generator=seeded(1))
+    plain = augment.mix(images, labels, classes=5, mixup=0.8, smoothing=0.1, generator=seeded(1))
+    assert all(map(torch.equal, made, plain))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [({"mixxup": 0.8}, r"argument of mix.*'mixxup'.*mixup"), ({"smoothing": 2.0}, "mix refuses its arguments: ")],
+)
+def test_a_wrong_mixing_is_refused_where_it_stands(arguments, told):
+    with pytest.raises(UserError, match=f"^file:3: .*{told}"):
+        augment.mixer(arguments, 5, where="file:3")

@@ -172,6 +172,26 @@ def test_the_ceiling_of_chance_is_no_higher_than_it_has_to_be(classes, images):
     assert compare.chance_ceiling(classes, images) <= exact + 100 / images
 
 
+@pytest.mark.parametrize(
+    ("measured", "printed", "verdict"),
+    [
+        # liu2021, Table 3, against the networks as published: 19.94, 28.29 and 21.47 million.
+        (19.936296, 20.0, "reproduced"),
+        (28.288354, 29.0, "deviates"),
+        (28.288354, 28.3, "reproduced"),
+        (21.465806, 22.0, "deviates"),
+        (21.465806, 21.5, "reproduced"),
+        (0.616, 0.26, "deviates"),
+        (3.636490, 3.64, "reproduced"),
+        (1000.4, 1000.0, "reproduced"),
+        (1000.6, 1000.0, "deviates"),
+        (None, 20.0, "not run"),
+    ],
+)
+def test_a_size_is_judged_at_the_digits_that_are_printed(measured, printed, verdict):
+    assert compare.judge_size(measured, printed) == verdict
+
+
 def test_a_metric_without_a_direction_is_never_better():
     aimless = Metric(name="mine", unit="", better=None)
     assert {judge(aimless, value, 5.0) for value in (1.0, 4.9, 5.1, 9.0)} == {Verdict.WORSE}

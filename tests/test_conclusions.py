@@ -3,9 +3,11 @@
 import pytest
 
 from vitbench import sections
+from vitbench.case import Claim
 from vitbench.conclusions import Conclusion, Holding
 from vitbench.errors import UserError
 from vitbench.objective import parse
+from vitbench.tables import Printed
 
 
 def conclusion(**changes):
@@ -201,6 +203,43 @@ def test_most_means_more_than_half(gaps, holding):
     assert on(gaps, holds_for="most") == holding
 
 
+@pytest.mark.parametrize(
+    ("gaps", "least", "holding"),
+    [
+        ([YES, YES, NO], 2, Holding.HOLDS),
+        ([YES, YES, NO], 3, Holding.CONTRADICTED),
+        ([YES, YES, YES], 2, Holding.HOLDS),  # more than said does not contradict
+        ([YES, NO, MAYBE], 2, Holding.UNDECIDED),
+        ([YES, NO, NONE], 2, Holding.NOT_RUN),
+        ([YES, NO, NO], 2, Holding.CONTRADICTED),
+    ],
+)
+def test_so_many_means_at_least_so_many(gaps, least, holding):
+    assert on(gaps, holds_for=least) == holding
+
+
+LEVELS = {"vit": 60.0, "cvt": 64.0, "t2t": 62.0, "late": None}
+
+
+@pytest.mark.parametrize(
+    ("model", "others", "relation", "holding"),
+    [
+        ("cvt", ("vit",), "higher", Holding.HOLDS),
+        ("vit", ("cvt",), "higher", Holding.CONTRADICTED),
+        ("cvt", ("vit", "t2t"), "higher", Holding.HOLDS),
+        ("t2t", ("vit", "cvt"), "higher", Holding.CONTRADICTED),  # the best of the others counts
+        ("t2t", ("vit", "cvt"), "lower", Holding.HOLDS),
+        ("cvt", ("vit", "late"), "higher", Holding.NOT_RUN),
+        ("late", ("vit",), "higher", Holding.NOT_RUN),
+        ("cvt", ("never",), "higher", Holding.NOT_RUN),
+    ],
+)
+def test_a_model_can_be_held_against_others(model, others, relation, holding):
+    one = conclusion(models=(model,), left="ce", right="ce", right_models=others, relation=relation)
+    rows = {name: [(parse("ce"), value, 0.0)] for name, value in LEVELS.items()}
+    assert one.judge(lambda model, dataset, metric: rows.get(model, [])) == holding
+
+
 def test_every_pair_of_model_and_data_set_is_asked_for():
     asked = []
 
@@ -224,7 +263,13 @@ is       = "higher"
 right    = "ce"
 by_at_least = 4
 """
-TABLES = {"1": [("vit", "cifar10", "accuracy", parse("ce")), ("vit", "cifar10", "accuracy", parse("ce + 0.1*me"))]}
+TABLES = {
+    "1": [
+        Printed(model=model, objective=parse(text), dataset="cifar10", claim=Claim(metric="accuracy", value=60.0))
+        for model in ("vit", "cvt")
+        for text in ("ce", "ce + 0.1*me")
+    ]
+}
 
 
 def read(tmp_path, text):
@@ -251,7 +296,14 @@ def test_an_entry_without_what_it_needs_is_refused(tmp_path, key):
         ('"ce + any*me"', '"others"', 7, "Table 1 prints no accuracy of vit under 'others' on cifar10"),
         ('"ce"', '"ce + 0.1*drloc"', 9, "Table 1 prints no accuracy of vit under 'ce + 0.1*drloc' on cifar10"),
         ('["vit"]', '"vit"', 5, "models: expected a list, got 'vit'"),
-        ('["vit"]', "[3]", 5, "unknown model '3'; known: vit"),
+        ('["vit"]', "[3]", 5, "unknown model '3'; known: cvt, vit"),
+        ('["vit"]', '["vit", "cvvt"]', 5, "unknown model 'cvvt'; did you mean cvt"),
+        ('"ce"', '"ce"\nright_models = ["cvvt"]', 10, "unknown right_model 'cvvt'; did you mean cvt"),
+        ('"ce"', '"ce"\nright_models = []', 10, "right_models: expected at least one right_model, got none"),
+        ('"ce"', '"others"\nright_models = ["cvt"]', 9, "others are rows of the model itself; leave right_models"),
+        ('"ce"', '"ce + 0.1*drloc"\nright_models = ["cvt"]', 9, "Table 1 prints no accuracy of cvt under"),
+        ("= 4", "= 4\nholds_for = 2", 11, "holds_for: expected 1 to 1 pairs, got 2"),
+        ("= 4", "= 4\nholds_for = 0", 11, "holds_for: expected 1 to 1 pairs, got 0"),
         ("= 4", "= true", 10, "by_at_least: expected a number, got True"),
         ("= 4", "= inf", 10, "by_at_least: expected a number, got inf"),
     ],

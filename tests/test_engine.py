@@ -147,7 +147,7 @@ class NothingRead(TorchDispatchMode):
 
 def addresses(one):
     """Where everything lies that a replayed step reads or changes."""
-    plan = [getattr(one.plan, name) for name in ("batches", "rates", "progress", "losses", "at")]
+    plan = [getattr(one.plan, name) for name in ("batches", "rates", "factors", "progress", "losses", "at")]
     states = [value for state in one.optimizer.state.values() for value in state.values()]
     rates = [group["lr"] for group in one.optimizer.param_groups]
     return [value.data_ptr() for value in (*plan, *states, *rates, *one.trained.state_dict().values())]

@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ LEAVES = {name: path for name, path in MODULES.items() if name.split(".")[1] in 
 # Everything below these may import torch; nothing else may, not even late.
 WITH_TORCH = {
     *("adapter", "augment", "augmentations", "build", "checkpoints", "contracts", "cost"),
-    *("engine", "learner", "optimizer", "photographs", "run", "total", "train"),
+    *("engine", "feed", "learner", "optimizer", "photographs", "run", "total", "train", "weights"),
     *("models", "terms", "datasets", "measure", "sources"),
 }
 # Looks for a GPU and its name only when one is asked for.
@@ -38,6 +39,7 @@ FOR_LEAVES = {
 }
 
 
+@cache
 def imports(path, *, late=True):
     """Dotted names that a file imports; without late ones, only those that importing it runs."""
     tree = ast.parse(path.read_text())
@@ -153,6 +155,7 @@ def test_options_are_those_that_were_agreed(pytester):
         "--fail-on-missing",
         "--fresh",
         "--gpu",
+        "--image-size",
         "--micro-batch",
         "--model",
         "--objective",
@@ -161,6 +164,7 @@ def test_options_are_those_that_were_agreed(pytester):
         "--runs",
         "--seeds",
         "--time-limit",
+        "--weights",
     ]
 
 

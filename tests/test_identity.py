@@ -174,8 +174,7 @@ def test_the_quick_budget_has_tiny_models_tiny_terms_and_its_own_phases():
     assert quick.model == "vit/tiny"
     tiny = leaves.find("terms", "me").constants["TINY"]
     assert tiny
-    own = leaves.find("terms", "me").defaults
-    assert quick.objective == parse("ce + 0.1*me").with_arguments({"me": own | DEFAULTS["me"] | tiny})
+    assert quick.objective == parse("ce + 0.1*me").with_arguments({"me": tiny})  # the paper's ratio is me's own
     assert quick.phases == (TINY,)
 
 
@@ -189,13 +188,22 @@ def test_what_the_notation_sets_stays_in_the_quick_budget():
 def test_writing_out_a_terms_own_default_changes_nothing(budget):
     plain = case("ce + 0.1*drloc", defaults={})
     assert run_of(case("ce + 0.1*drloc(sharing='batch')", defaults={}), budget=budget) == run_of(plain, budget=budget)
-    assert run_of(plain, budget=budget).objective.summands[1].term.arguments.keys() == {"hidden", "pairs", "sharing"}
+    assert "sharing" not in run_of(plain, budget=budget).objective.summands[1].term.arguments
+
+
+def test_an_argument_that_a_term_gets_later_leaves_old_runs_valid(monkeypatch):
+    before = run_of(case("ce + 0.1*drloc"))
+    leaf = leaves.find("terms", "drloc")
+    monkeypatch.setitem(vars(leaf), "defaults", {**leaf.defaults, "zeal": 0.5})
+    assert run_of(case("ce + 0.1*drloc")).key == before.key
+    assert run_of(case("ce + 0.1*drloc(zeal=0.5)")).key == before.key
+    assert run_of(case("ce + 0.1*drloc(zeal=0.25)")).key != before.key
 
 
 def test_the_papers_default_stands_before_the_terms_own():
-    assert run_of(case("ce + 0.1*drloc", defaults={"drloc": {"pairs": 7}})).objective == parse(
-        "ce + 0.1*drloc(hidden=512, pairs=7, sharing='batch')"
-    )
+    papers = {"drloc": {"pairs": 7}}
+    assert run_of(case("ce + 0.1*drloc", defaults=papers)).objective == parse("ce + 0.1*drloc(pairs=7)")
+    assert run_of(case("ce + 0.1*drloc(pairs=32)", defaults=papers)).objective == parse("ce + 0.1*drloc")
 
 
 def test_the_short_budget_is_the_papers_network_for_a_tenth_of_the_epochs():
@@ -256,9 +264,7 @@ def test_whatever_the_names_are_the_folder_can_be_made(absurd, tmp_path):
 
 
 def test_the_folder_says_what_the_run_is():
-    assert run_of(case("ce + 0.1*drloc")).name.startswith(
-        "run_vit-floros2024_ce+0.1drloc_hidden512_pairs32_sharingbatch_cifar10_paper_s0_"
-    )
+    assert run_of(case("ce + 0.1*drloc")).name.startswith("run_vit-floros2024_ce+0.1drloc_cifar10_paper_s0_")
 
 
 def test_cut_names_stay_unique():
@@ -269,7 +275,7 @@ def test_cut_names_stay_unique():
 def test_the_content_is_plain_data_that_the_key_is_the_digest_of():
     content = run_of().content()
     assert digest(content) == run_of().key
-    assert content["objective"] == "ce + 0.1*me(depth=4, detach=False, heads=4, mlp_ratio=4, ratio=0.75)"
+    assert content["objective"] == "ce + 0.1*me"
     assert content["phases"][0]["optimizer"] == {"name": "adam", "lr": 1e-4, "weight_decay": 0.0}
 
 
@@ -322,3 +328,68 @@ def test_an_identity_never_changes():
 
 def test_the_core_is_versioned_by_its_own_files():
     assert identity._core_version("train").isdecimal()
+
+
+AT_224 = replace(
+    RECIPE,
+    image_size=224,
+    stored_size=256,
+    evaluation=(Call(name="resize", arguments={"size": 256}), Call(name="centre_crop", arguments={"size": 224})),
+)
+
+
+@pytest.mark.parametrize(
+    ("budget", "image_size", "expected"),
+    [
+        (Budget.PAPER, None, (224, 256)),
+        (Budget.SHORT, None, (224, 256)),
+        (Budget.QUICK, None, (32, 32)),
+        (Budget.QUICK, 64, (64, 64)),
+    ],
+)
+def test_photographs_are_stored_as_the_recipe_says_and_in_the_quick_budget_as_the_network_sees_them(
+    budget, image_size, expected, tmp_path, monkeypatch
+):
+    constants = {"VERSION": 1, "CLASSES": 3, "IMAGE_SIZE": 256, "PHOTOGRAPHS": True, "DIGEST": "d"}
+    lines = [f"{name} = {value!r}" for name, value in constants.items()]
+    (tmp_path / "photos.py").write_text("\n".join([*lines, "def build(root, *, image_size, download): ..."]))
+    monkeypatch.syspath_prepend(tmp_path)
+    one = of_run(case(recipe=AT_224, dataset="photos.build"), budget=budget, image_size=image_size)
+    assert (one.image_size, one.pixels) == expected
+
+
+def test_a_data_set_of_a_fixed_size_keeps_it_and_the_recipe_says_what_the_network_sees():
+    one = of_run(case(recipe=AT_224), budget=Budget.PAPER)
+    assert (one.image_size, one.pixels, one.dataset) == (224, 32, "cifar10")
+    assert one.evaluation == AT_224.evaluation
+    quick = of_run(case(recipe=AT_224, dataset="digits"), budget=Budget.QUICK)
+    assert (quick.image_size, quick.pixels, quick.evaluation) == (32, 32, ())
+
+
+def test_a_run_stands_on_the_operations_of_its_mixing_and_evaluation():
+    mixed = replace(AT_224, phases=(replace(PHASE, mixing=Call(name="mix", arguments={"mixup": 0.8})),))
+    versions = of_run(case(recipe=mixed), budget=Budget.PAPER).versions
+    assert {"augmentations/framing", "augmentations/mixing"} <= versions.keys()
+    assert "augmentations/mixing" not in of_run(case(recipe=AT_224), budget=Budget.PAPER).versions
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        replace(AT_224, image_size=192),
+        replace(AT_224, evaluation=AT_224.evaluation[:1]),
+        replace(AT_224, start="published"),
+        replace(AT_224, phases=(replace(PHASE, weights={"me": {"rise_epochs": 20, "end_epoch": 300}}),)),
+        replace(AT_224, phases=(replace(PHASE, schedule={"name": "cosine", "epochs": 300}),)),
+    ],
+)
+def test_what_a_recipe_says_of_images_weights_and_start_is_part_of_the_run(changed):
+    first, second = (of_run(case(recipe=recipe), budget=Budget.PAPER) for recipe in (AT_224, changed))
+    assert first.key != second.key
+
+
+def test_published_weights_are_part_of_a_run_that_starts_from_them_by_their_digest():
+    tuned = case(recipe=replace(AT_224, start="published"))
+    found = [of_run(tuned, budget=Budget.PAPER, weights=digest).weights for digest in ("", "of a", "of b")]
+    assert found == ["absent", "of a", "of b"]
+    assert of_run(case(recipe=AT_224), budget=Budget.PAPER, weights="of a").weights == ""

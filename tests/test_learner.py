@@ -8,11 +8,12 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from vitbench.augment import flip, to_float
+from vitbench import feed
+from vitbench.augment import flip, mix, to_float
 from vitbench.case import Phase
 from vitbench.contracts import Images, Output
 from vitbench.errors import NonFinite, UserError
-from vitbench.learner import Learner
+from vitbench.learner import Learner, factor
 from vitbench.objective import Call
 from vitbench.total import Total
 
@@ -378,3 +379,93 @@ class Linear(torch.nn.Module):
     def forward(self, images):
         logits = self.linear(images.flatten(1))
         return Output(logits=logits, embedding=logits, grids=())
+
+
+class Soft(Scaled):
+    """Cross-entropy against whatever the labels became."""
+
+    def forward(self, step):
+        super().forward(step)
+        return F.cross_entropy(self.scale * step.out.logits, step.targets)
+
+
+MIXING = Call(name="mix", arguments={"mixup": 0.8, "cutmix": 1.0, "smoothing": 0.1})
+
+
+def mixed(term, **changes):
+    one, split = network(), replace(data(), classes=CLASSES)
+    return Learner(one, Total({"term": term}, {"term": 1.0}), split, phase(mixing=MIXING, **changes))
+
+
+def test_images_and_labels_are_mixed_after_augmentation_from_the_same_draws():
+    term = Soft()
+    one = mixed(term, augmentation=(Call(name="flip"),))
+    one.begin(0, order=order(), seeds={"augment": 3, "terms": 4})
+    one.step()
+    draw, index = torch.Generator().manual_seed(3), batches()[0]
+    images = to_float(flip(data().images[index], generator=draw))
+    images, targets = mix(images, data().labels[index], classes=CLASSES, **MIXING.arguments, generator=draw)
+    assert torch.equal(term.steps[0].images, images)
+    assert torch.equal(term.steps[0].targets, targets)
+    assert torch.equal(term.steps[0].labels, data().labels[index])
+
+
+def test_a_batch_is_mixed_as_a_whole_and_then_taken_in_parts():
+    whole, parts = Soft(), Soft()
+    for term, changes in ((whole, {}), (parts, {"micro_batch": 2})):
+        one = Learner(
+            network(),
+            Total({"term": term}, {"term": 1.0}),
+            replace(data(), classes=CLASSES),
+            phase(mixing=MIXING),
+            **changes,
+        )
+        one.begin(0, order=order(), seeds={"augment": 3, "terms": 4})
+        one.step()
+    assert torch.equal(torch.cat([step.targets for step in parts.steps]), whole.steps[0].targets)
+    assert torch.equal(torch.cat([step.images for step in parts.steps]), whole.steps[0].images)
+
+
+def test_without_mixing_there_are_labels_alone():
+    term = Scaled()
+    one = learner(term)
+    one.begin(0, order=order(), seeds={"augment": 0, "terms": 0})
+    one.step()
+    assert term.steps[0].targets is None
+
+
+@pytest.mark.parametrize(
+    ("epoch", "share"),
+    [(0, 0.0), (9, 0.45), (10, 0.5), (20, 1.0), (100, 1 - 80 / 280), (160, 0.5), (300, 0.0), (310, 0.0)],
+)
+def test_a_weight_rises_over_20_epochs_and_falls_to_nothing_at_the_300th(epoch, share):
+    """As the authors' log has it: 0.225 of a weight of 0.5 in epoch 9, and 0.714 of any after 100."""
+    assert factor({"rise_epochs": 20, "end_epoch": 300}, epoch) == pytest.approx(share)
+    assert factor(None, epoch) == 1.0
+
+
+def test_a_weight_that_moves_scales_the_gradient_of_its_epoch():
+    moves = {"term": {"rise_epochs": 2, "end_epoch": 4}}
+    plain, moved = learner(), learner(weights=moves)
+    for one in (plain, moved):
+        one.begin(1, order=order(), seeds={"augment": 0, "terms": 0})
+        one.step()
+    begun = network().head.weight
+    half, whole = (one.network.head.weight - begun for one in (moved, plain))
+    torch.testing.assert_close(half, whole / 2)
+    assert moved.plan.losses[0, 0].item() == pytest.approx(moved.plan.losses[0, 1].item() / 2)
+    assert moved.plan.losses[0, 1].item() == plain.plan.losses[0, 1].item()
+
+
+def test_data_that_is_carried_gives_the_bits_of_data_that_is_there(monkeypatch):
+    def trained():
+        one = learner(augmentation=(Call(name="flip"),))
+        for number in range(2):
+            one.begin(number, order=order(number), seeds={"augment": number, "terms": number})
+            one.epoch(number, advance=one.step, tell=lambda done, loss: None)
+        return one.state()["trained"]
+
+    there = trained()
+    monkeypatch.setattr(feed, "of", feed.Carried)
+    carried = trained()
+    assert all(torch.equal(carried[name], there[name]) for name in there)

@@ -114,3 +114,14 @@ def test_an_optimizer_that_timm_cannot_make_is_one_line(options, reason):
     with pytest.raises(UserError, match=reason) as caught:
         make(optimizer=options)
     assert "\n" not in str(caught.value)
+
+
+def test_a_cosine_longer_than_the_phase_is_cut_off_in_the_middle():
+    """101 epochs of a 300-epoch cosine with 20 of warm-up, by the formula."""
+    cut = {"name": "cosine", "warmup_epochs": 20, "warmup_lr": 1e-6, "min_lr": 1e-5, "epochs": 300}
+    _, rates = make(epochs=101, optimizer={"name": "adamw", "lr": 1e-3}, schedule=cut)
+    assert rates(0)[0] == pytest.approx(1e-6)
+    assert rates(4 * 10)[0] == pytest.approx(1e-6 + (1e-3 - 1e-6) / 2)
+    for epoch in (20, 50, 100):
+        expected = 1e-5 + (1e-3 - 1e-5) * (1 + math.cos(math.pi * epoch / 300)) / 2
+        assert rates(4 * epoch)[0] == pytest.approx(expected)

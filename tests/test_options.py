@@ -2,6 +2,7 @@
 
 import pytest
 
+from vitbench.case import Budget
 from vitbench.errors import UserError
 from vitbench.options import Options, duration, folder
 from vitbench.selection import Selection
@@ -80,3 +81,17 @@ def test_the_engine_follows_the_device_unless_it_is_named():
 def test_a_micro_batch_has_an_image(size):
     with pytest.raises(UserError, match=f"--micro-batch is a number of images, at least 1, got {size}"):
         Options(micro_batch=size).check()
+
+
+@pytest.mark.parametrize(
+    ("size", "selection", "told"),
+    [
+        (7, Selection(datasets=("imagefolder:x",)), "at least 8, got 7"),
+        (64, Selection(), "the digits has its own"),
+        (64, Selection(datasets=("cifar10",)), "cifar10 has its own"),
+        (64, Selection(budget=Budget.SHORT), "--image-size is of the quick budget; short takes the recipe's"),
+    ],
+)
+def test_an_image_size_is_for_photographs_in_the_quick_budget(size, selection, told):
+    with pytest.raises(UserError, match=told):
+        Options(image_size=size, selection=selection).check()

@@ -210,6 +210,7 @@ def test_settled_is_the_papers_weight_with_its_default_arguments(mine, row, sett
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"datasets": ("imagefolder",)}, "--dataset: imagefolder is whatever folder you name; write imagefolder:PATH"),
         ({"datasets": ("digitz",)}, "--dataset: unknown data set 'digitz'; did you mean digits?"),
         ({"models": ("vitt/tiny",)}, "--model: unknown model 'vitt'; did you mean vit"),
         ({"models": ("vit/tinny",)}, "--model: unknown variant of vit 'tinny'; did you mean tiny?"),
@@ -301,6 +302,122 @@ def test_timings_are_taken_once_per_model_and_terms_at_the_budgets_own_size(mine
         "speed/vit/ce+drloc+me/digits",
         "speed/vit/ce+me/digits",
     ]
+
+
+READINGS = (
+    TEXT.replace("weights = { me = 0.1, drloc = 0.2 }", "weights = { me = { vit = 0.1, cvt = 0.2 }, drloc = 0.2 }")
+    .replace('recipe = "scratch"', 'recipes = ["scratch", "again"]', 1)
+    .replace('[quick]', """\
+[recipes.again]
+protocol = "code"
+selection = "best"
+terms.me = { ratio = 0.85 }
+[[recipes.again.phases]]
+epochs = 101
+batch_size = 128
+optimizer = { name = "adam", lr = 1e-4 }
+schedule = { name = "constant" }
+[[recipes.again.quick]]
+epochs = 3
+batch_size = 64
+optimizer = { name = "adamw", lr = 1e-3 }
+schedule = { name = "constant" }
+[quick]""")
+)  # fmt: skip
+
+
+@pytest.fixture
+def read_twice(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(READINGS)
+    return papers.load(path)
+
+
+def test_weights_can_be_those_of_a_model(read_twice):
+    assert read_twice.weights == {"me": {"vit": 0.1, "cvt": 0.2}, "drloc": {"vit": 0.2, "cvt": 0.2}}
+    found = {one for one in ids(read_twice) if one.startswith("1/")}
+    assert found == {
+        "1/cvt/ce/digits/scratch",
+        "1/cvt/ce/digits/again",
+        "1/vit/ce/digits/scratch",
+        "1/vit/ce/digits/again",
+        "1/vit/ce+0.1me/digits/scratch",
+        "1/vit/ce+0.1me/digits/again",
+        "1/vit/ce+0.1me_ratio0.85/digits/again",  # what this recipe takes where nothing is said
+        "1/vit/ce+0.2drloc+0.1me/digits/scratch",
+        "1/vit/ce+0.2drloc+0.1me/digits/again",
+    }
+
+
+def test_a_model_without_a_weight_has_no_settled_row_of_the_term(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(TEXT.replace("me = 0.1, drloc", "me = { vit = 0.1 }, drloc"))
+    assert "1/cvt/ce+0.1me_ratio0.75/digits" not in ids(papers.load(path))
+    assert "1/vit/ce+0.1me/digits" in ids(papers.load(path))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("vit = 0.1", "vitt = 0.1", "unknown model 'vitt'; did you mean vit"),
+        ("vit = 0.1", 'vit = "0.1"', "vit: expected a number, got '0.1'"),
+        ("drloc = 0.2 }", "drlok = 0.2 }", "unknown term 'drlok'; did you mean drloc"),
+    ],
+)
+def test_a_wrong_weight_of_a_model_is_told_by_its_line(tmp_path, old, new, message):
+    path = tmp_path / "mine.toml"
+    path.write_text(READINGS.replace(old, new, 1))
+    with pytest.raises(UserError) as refused:
+        papers.load(path)
+    line = READINGS.count("\n", 0, READINGS.index("weights =")) + 1
+    assert str(refused.value).startswith(f"{path}:{line}")
+    assert message in str(refused.value)
+
+
+def test_added_rows_come_for_each_reading(read_twice):
+    options = {"objectives": ("ce + 0.3*me",), "models": ("resnet/tiny",)}
+    added = set(ids(read_twice, **options)) - set(ids(read_twice))
+    table = {one for one in added if one.startswith("1/")}
+    assert {one.removesuffix("/again") for one in table if one.endswith("/again")} > {
+        one.removesuffix("/scratch") for one in table if one.endswith("/scratch")
+    }
+    assert {"1/vit/ce+0.3me/digits/scratch", "1/resnet.tiny/ce+0.3me/digits/again"} < table
+    assert "2/cvt/ce+0.3me/digits" in added
+
+
+def test_a_case_without_a_quick_form_is_left_out_and_the_rest_of_its_table_stays(read_twice):
+    recipes = {name: replace(recipe, quick=()) for name, recipe in read_twice.recipes.items() if name == "again"}
+    tables = tuple(
+        replace(one, cases=tuple(replace(c, recipe=recipes.get(c.recipe.name, c.recipe)) for c in one.cases))
+        for one in read_twice.tables
+    )
+    found = ids(replace(read_twice, tables=tables))
+    assert found == [one for one in ids(read_twice) if not one.endswith("/again")]
+
+
+def test_readings_stand_side_by_side_plain_cross_entropy_first(read_twice):
+    cases = Selection(budget=Budget.PAPER).cases([read_twice])
+    assert cases == sorted(cases, key=sort_key)
+    assert [case.reading for case in cases[:4]] == ["again", "scratch"] * 2
+    assert {case.baseline.reading for case in cases if case.table == "1"} == {"again", "scratch"}
+
+
+def test_sizes_and_speeds_are_of_no_reading(read_twice, mine):
+    twice, once = (Selection(all_rows=True).cases([one]) for one in (read_twice, mine))
+    for choose in (timings, lambda cases: sizes([mine], cases)):
+        assert not [case for case in choose(twice) if case.reading]
+    # A ratio of 0.85 is the default of one of the two, and another row for the other.
+    assert {case.id for case in timings(twice)} == {case.id for case in timings(once)} | {
+        "mine/speed/cvt/ce+me_ratio0.75/digits"
+    }
+
+
+def test_data_sets_of_as_many_classes_and_pixels_have_one_size(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(TEXT.replace('["cifar10", "cifar100"]', '["svhn", "cifar10"]'))
+    paper = papers.load(path)
+    found = {case.dataset for case in sizes([paper], Selection(budget=Budget.PAPER).cases([paper]))}
+    assert found == {"cifar10"}  # 10 classes and 32 pixels, both
 
 
 def test_a_recipe_without_a_quick_form_has_no_quick_cases(mine):

@@ -119,7 +119,7 @@ def objectives(runs):
 
 def test_a_method_brings_its_plain_baseline_along_and_before_itself(runs, session):
     outcome = session.accuracy(case())
-    assert objectives(runs) == ["ce", "ce + 0.1*drloc(hidden=128, pairs=8, sharing='batch')"]
+    assert objectives(runs) == ["ce", "ce + 0.1*drloc(hidden=128, pairs=8)"]
     assert [record.key for record, _ in outcome.plain] == [runs[0].key]
     assert [record.key for record, _ in outcome.records] == [runs[1].key]
     plain, method = (one.content() for one in runs)
@@ -180,8 +180,8 @@ def test_fresh_makes_each_run_again_but_only_once_a_session(runs, tmp_path):
     again.accuracy(case("ce + 0.2*drloc"))
     assert objectives(runs[2:]) == [
         "ce",
-        "ce + 0.1*drloc(hidden=128, pairs=8, sharing='batch')",
-        "ce + 0.2*drloc(hidden=128, pairs=8, sharing='batch')",
+        "ce + 0.1*drloc(hidden=128, pairs=8)",
+        "ce + 0.2*drloc(hidden=128, pairs=8)",
     ]
     assert again.is_done(again.run_of(case(), 0))
 

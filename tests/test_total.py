@@ -79,3 +79,10 @@ def test_only_terms_with_a_state_are_told_of_a_step():
     stateful.after_step = lambda: told.append(1)
     Total({"plain": constant(1.0), "stateful": stateful}, {"plain": 1.0, "stateful": 1.0}).after_step()
     assert told == [1]
+
+
+def test_a_factor_multiplies_the_weight_and_leaves_the_raw_value():
+    total = Total({"a": constant(2.0), "b": constant(3.0)}, {"a": 1.0, "b": 0.5})
+    loss, raw = total(step(), torch.tensor([1.0, 0.25]))
+    assert loss.item() == pytest.approx(2.0 + 0.5 * 0.25 * 3.0)
+    assert raw.tolist() == [2.0, 3.0]

@@ -6,12 +6,14 @@ on grids (B, D, h, w) without prefix tokens (`vitbench.contracts.Output`).
 
 import math
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import timm
 import torch
+from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from timm.layers import ClassifierHead, NormMlpClassifierHead
 from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
 from torch import Tensor, nn
@@ -20,6 +22,28 @@ from vitbench.contracts import Normalize, Output, Shape
 from vitbench.errors import UserError
 
 INTERFACE = ("forward_features", "forward_head", "num_features")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pixels:
+    """The images that a network was designed for.
+
+    Attributes:
+        size: H and W.
+        mean, std: of each channel, in units of [0, 1]; what `Normalize` takes.
+    """
+
+    size: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+    def normalize(self) -> Normalize:
+        """The first layer of a model for such images."""
+        return Normalize(mean=self.mean, std=self.std)
+
+
+THUMBNAILS = Pixels(size=32, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+PHOTOGRAPHS = Pixels(size=224, mean=IMAGENET_DEFAULT_MEAN, std=IMAGENET_DEFAULT_STD)
 
 
 class Adapter(nn.Module):
@@ -50,11 +74,19 @@ class Adapter(nn.Module):
 
     def forward(self, images: Tensor) -> Output:
         """(B, 3, H, W) in [0, 1] to logits (B, K), embedding (B, D) and the coarsest grid (B, D, h, w)."""
-        features = self.network.forward_features(self.normalize(images))
-        grid = _grid(self.network, features, (images.shape[-2], images.shape[-1]))
+        features, last = self.maps(self.normalize(images))
+        grid = _grid(self.network, last, (images.shape[-2], images.shape[-1]))
         embedding = self.network.forward_head(features, pre_logits=True)  # (B, D)
         logits = self._logits(features, embedding)
         return Output(logits=logits, embedding=embedding, grids=(grid,))
+
+    def maps(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """What the head reads, and what the grid is made of, for normalised images (B, 3, H, W).
+
+        They are the same unless a model says otherwise by a method of its own.
+        """
+        features = self.network.forward_features(pixels)
+        return features, features
 
     def _logits(self, features: Tensor, embedding: Tensor) -> Tensor:
         """(B, K), from the embedding where it is all that the last layer needs, so that the head runs once."""
@@ -108,7 +140,12 @@ def _check_output(out: Any, batch: int, what: str) -> None:
 
 
 def register(
-    create: Callable[..., nn.Module], *, leaf: str, variants: Iterable[str], fixed_size: bool, image_size: int = 32
+    create: Callable[..., nn.Module],
+    *,
+    leaf: str,
+    variants: Iterable[str],
+    fixed_size: bool,
+    pixels: Mapping[str, Pixels] | None = None,
 ) -> None:
     """Make each variant known to timm as `vitbench_<leaf>_<variant>`; a name that is known stays as it is.
 
@@ -117,17 +154,23 @@ def register(
         leaf: name of the model's file.
         variants: the keys of its `VARIANTS`.
         fixed_size: whether the network is built for one image size and takes it as `img_size`.
-        image_size: H and W in pixels that the variants were designed for.
+        pixels: what the variants were designed for; those that are not in it, for `THUMBNAILS`.
     """
     module = sys.modules[create.__module__]
-    half = (0.5, 0.5, 0.5)  # of `Normalize`
-    size = {"input_size": (3, image_size, image_size), "fixed_input_size": fixed_size}
     names = {f"vitbench_{leaf}_{variant}": variant for variant in variants}
+    settings = {name: _settings((pixels or {}).get(variant, THUMBNAILS)) for name, variant in names.items()}
+    for one in settings.values():
+        one["fixed_input_size"] = fixed_size
     # timm looks for its settings in the module of the function that it is given, and exports its name there.
-    vars(module)["default_cfgs"] = generate_default_cfgs({name: {**size, "mean": half, "std": half} for name in names})
+    vars(module)["default_cfgs"] = generate_default_cfgs(settings)
     for name, variant in names.items():
         if not timm.is_model(name):
             vars(module)[name] = register_model(_entry(create, name=name, variant=variant))
+
+
+def _settings(pixels: Pixels) -> dict[str, Any]:
+    """What timm is told of the images."""
+    return {"input_size": (3, pixels.size, pixels.size), "mean": pixels.mean, "std": pixels.std}
 
 
 def _entry(create: Callable[..., nn.Module], *, name: str, variant: str) -> Callable[..., nn.Module]:

@@ -58,12 +58,15 @@ def add_places(command: argparse.ArgumentParser) -> None:
     add_runs(command)
     command.add_argument("--data", default=os.environ.get("VITBENCH_DATA") or None, help="folder of data sets")
     command.add_argument("--download", action="store_true", help="fetch absent data sets into it")
+    weights = os.environ.get("VITBENCH_WEIGHTS") or None
+    command.add_argument("--weights", default=weights, metavar="DIR", help="folder of published weights")
 
 
 def add_training(command: argparse.ArgumentParser) -> None:
     """Options that say how runs are trained, and for how long."""
     command.add_argument("--precision", choices=PRECISIONS, default="fp32", help="bf16: autocast over fp32 weights")
     command.add_argument("--engine", choices=ENGINES, help="default: eager; with --gpu graph, a captured step")
+    command.add_argument("--image-size", type=int, metavar="N", help="quick budget: pixels of photographs")
     command.add_argument("--micro-batch", type=int, metavar="N", help="N images at once, the same batch")
     command.add_argument("--time-limit", metavar="TIME", help="such as 8m: what was trained is saved when it is over")
 
@@ -83,7 +86,8 @@ def session_of(options: argparse.Namespace) -> Session:
     )
     places: dict[str, Any] = {}
     if hasattr(options, "runs"):
-        places = {"runs": folder(options.runs, "--runs"), "data": _data(options), "download": options.download}
+        places = {"runs": folder(options.runs, "--runs"), "download": options.download}
+        places |= {name: _given(options, name) for name in ("data", "weights")}
     limit = getattr(options, "time_limit", None)
     made = Options(
         selection=selection,
@@ -91,6 +95,7 @@ def session_of(options: argparse.Namespace) -> Session:
         precision=getattr(options, "precision", "fp32"),
         engine=getattr(options, "engine", None),
         micro_batch=getattr(options, "micro_batch", None),
+        image_size=getattr(options, "image_size", None),
         deadline=math.inf if limit is None else time.monotonic() + duration(limit, "--time-limit"),
         seeds=getattr(options, "seeds", 1),
         first_seed=getattr(options, "seed", 0),
@@ -121,8 +126,9 @@ def shown_progress() -> Callable[[str, int, int, float], None]:
     return Progress(lambda line: print(line, end=start, file=sys.stderr, flush=True), is_terminal=is_terminal)
 
 
-def _data(options: argparse.Namespace) -> Path | None:
-    return None if options.data is None else folder(options.data, "--data")
+def _given(options: argparse.Namespace, name: str) -> Path | None:
+    text = getattr(options, name)
+    return None if text is None else folder(text, f"--{name}")
 
 
 def recorded_folder(options: argparse.Namespace) -> Path:

@@ -8,8 +8,10 @@ here, the others in `vitbench.augmentations`.
 
 import functools
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +20,9 @@ from torch import Tensor
 from vitbench import errors
 from vitbench.augmentations.colour import colour_jitter
 from vitbench.augmentations.erasing import erase
+from vitbench.augmentations.framing import centre_crop, resize
 from vitbench.augmentations.geometry import random_resized_crop
+from vitbench.augmentations.mixing import mix
 from vitbench.augmentations.randaugment import rand_augment
 
 VERSION = 1  # raised when an operation of this file, or the order of its draws, changes
@@ -88,6 +92,8 @@ def to_float(images: Tensor) -> Tensor:
 
 
 Operation = Callable[..., Tensor]
+Mixer = Callable[..., tuple[Tensor, Tensor]]
+HANDED_IN = {"images", "labels", "classes", "generator"}
 # What a recipe can name; one more is a function (images, *, generator, ...) -> images and a line here.
 OPERATIONS: dict[str, Operation] = {
     "crop": crop,
@@ -96,6 +102,8 @@ OPERATIONS: dict[str, Operation] = {
     "colour_jitter": colour_jitter,
     "rand_augment": rand_augment,
     "erase": erase,
+    "resize": resize,
+    "centre_crop": centre_crop,
 }
 
 
@@ -106,10 +114,14 @@ class Augmentation:
     operations: tuple[Operation, ...] = ()
 
     def __call__(self, images: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
-        """(B, C, H, W) uint8 to the same shape, float32 in [0, 1]; all draws come from `generator`."""
+        """(B, C, H, W) uint8 to float32 in [0, 1], of the size that operations make; all draws are of `generator`."""
+        return to_float(self.levels(images, generator=generator))
+
+    def levels(self, images: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
+        """The same without the last step: levels uint8."""
         for operation in self.operations:
             images = operation(images, generator=generator)
-        return to_float(images)
+        return images
 
 
 def compose(calls: Iterable[tuple[str, Mapping[str, object]]], *, where: str = "") -> Augmentation:
@@ -122,22 +134,53 @@ def compose(calls: Iterable[tuple[str, Mapping[str, object]]], *, where: str = "
     Raises:
         UserError: if a name, an argument or its value is wrong.
     """
-    return Augmentation(operations=tuple(_bind(name, arguments, where) for name, arguments in calls))
+    operations = []
+    tried = torch.zeros(1, 3, 32, 32, dtype=torch.uint8)
+    for name, arguments in calls:
+        operation = _bind(name, OPERATIONS, arguments, where)
+        # A wrong value is found here, when a recipe is read, and not in the first step of a training.
+        with _refusing(name, where):
+            tried = operation(tried, generator=torch.Generator())
+            to_float(tried)
+        operations.append(operation)
+    return Augmentation(operations=tuple(operations))
 
 
-def _bind(name: str, arguments: Mapping[str, object], where: str) -> Operation:
-    if name not in OPERATIONS:
-        raise errors.unknown("augmentation", name, OPERATIONS, where=where)
-    known = set(inspect.signature(OPERATIONS[name]).parameters) - {"images", "generator"}
-    for argument in arguments:
-        if argument not in known:
-            raise errors.unknown(f"argument of {name}", argument, known, where=where)
-    operation = functools.partial(OPERATIONS[name], **arguments)
-    black = torch.zeros(1, 3, 32, 32, dtype=torch.uint8)
-    try:  # a wrong value is found here, when a recipe is read, and not in the first step of a training
-        to_float(operation(black, generator=torch.Generator()))
+def mixer(arguments: Mapping[str, object], classes: int, *, where: str = "") -> Mixer:
+    """What blends the images of a batch and their labels, as a recipe writes it: ("mix", {"mixup": 0.8}).
+
+    Args:
+        arguments: of `mix`.
+        classes: K.
+        where: as in `compose`.
+
+    Returns:
+        Augmented images (B, 3, H, W) in [0, 1], labels (B,) and a generator to such images and targets (B, K).
+
+    Raises:
+        UserError: if an argument or its value is wrong.
+    """
+    made: Mixer = functools.partial(_bind("mix", {"mix": mix}, arguments, where), classes=classes)
+    with _refusing("mix", where):
+        made(torch.zeros(2, 3, 8, 8), torch.zeros(2, dtype=torch.int64), generator=torch.Generator())
+    return made
+
+
+def _bind(name: str, known: Mapping[str, Callable[..., Any]], given: Mapping[str, object], where: str) -> Any:
+    if name not in known:
+        raise errors.unknown("augmentation", name, known, where=where)
+    parameters = set(inspect.signature(known[name]).parameters) - HANDED_IN
+    for argument in given:
+        if argument not in parameters:
+            raise errors.unknown(f"argument of {name}", argument, parameters, where=where)
+    return functools.partial(known[name], **given)
+
+
+@contextmanager
+def _refusing(name: str, where: str) -> Iterator[None]:
+    try:
+        yield
     except (errors.UserError, TypeError, ValueError, RuntimeError) as error:
         place = f"{where}: " if where else ""
         reason = str(error).partition("\n")[0]
         raise errors.UserError(f"{place}augmentation {name} refuses its arguments: {reason}") from error
-    return operation

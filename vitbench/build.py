@@ -34,7 +34,7 @@ def data_of(identity: Identity, root: Path | None, *, download: bool = False) ->
     leaf = leaves.find("datasets", identity.dataset)
     build = leaf.load()
     with leaf.answering("when built"):
-        split: Split = build(root, image_size=identity.image_size, download=download)
+        split: Split = build(root, image_size=identity.pixels, download=download)
     if not isinstance(split, Split):
         raise _broken(leaf, f"returns {type(split).__name__}")
     for half, images in (("train", split.train), ("test", split.test)):
@@ -104,7 +104,7 @@ def _check_images(leaf: leaves.Leaf, half: str, images: Images, identity: Identi
     """Refuse a half of a data set that is not what its constants say."""
     if not isinstance(images, Images):
         raise _broken(leaf, f"has a `{half}` that is {type(images).__name__}; expected vitbench.contracts.Images")
-    size = identity.image_size
+    size = identity.pixels
     expected = {"images": (torch.uint8, (3, size, size)), "labels": (torch.int64, ())}
     for name, (dtype, rest) in expected.items():
         tensor = getattr(images, name)

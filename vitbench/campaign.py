@@ -207,7 +207,8 @@ class Campaign:
         except TimeUp as error:
             outcome, told = "left", str(error)
         except (DataAbsent, DataBroken) as error:
-            self.absent.add(one.identity.dataset)
+            if one.identity.weights != "absent":
+                self.absent.add(one.identity.dataset)
             outcome, told = "without data", str(error)
         except OutOfMemory as error:
             outcome, told = "too big", str(error)

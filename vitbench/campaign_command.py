@@ -9,6 +9,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +18,7 @@ from vitbench import summary
 from vitbench.arguments import Parser, add_places, add_selection, add_training, require_gpu, session_of, shown_progress
 from vitbench.campaign import Campaign, Planned, chosen, plan
 from vitbench.case import Case
-from vitbench.errors import UserError
+from vitbench.errors import DataAbsent, UserError
 from vitbench.forecast import forecast, shown
 from vitbench.session import Session
 
@@ -54,6 +55,10 @@ def _campaign(options: argparse.Namespace) -> int:
         session.options = replace(session.options, deadline=time.monotonic() + float(os.environ[CHILD]))
         return _work(session, cases)
     _check_report(session)
+    if session.options.download and not options.dry_run:
+        for _, case in cases:
+            with suppress(DataAbsent):  # its run says so
+                session.fetch(case)
     print(forecast(session, [case for _, case in cases]), flush=True)
     if options.dry_run:
         _show(plan(session, cases), session)

@@ -121,6 +121,7 @@ class Claim:
 
     Attributes:
         source: "printed", "rerun" (the authors' own second run) or "read-off" (from a curve).
+        reason: what is missing to run its case, where the status is not "runnable".
         note: what must be known to read it, such as a misprint.
     """
 
@@ -128,6 +129,7 @@ class Claim:
     value: float
     source: str = "printed"
     status: Status = Status.RUNNABLE
+    reason: str = ""
     note: str = ""
 
 

@@ -172,7 +172,7 @@ def _check(options: argparse.Namespace) -> int:
         print(problem)
     for paper in found:
         cases = list(paper.cases)
-        printed = sum(len(case.claims) for case in cases)
+        printed = sum(len(table.printed) for table in paper.tables)
         counts = f"{len(paper.tables)} tables, {len(cases)} cases, {printed} printed numbers"
         print(f"{paper.path.name}: {counts}, {len(paper.conclusions)} conclusions")
     print(f"recorded: {len(recorded)} measurements")

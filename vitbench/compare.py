@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from decimal import Decimal
 from enum import StrEnum
 
 from vitbench.metrics import Metric
@@ -120,6 +121,16 @@ def judge_level(measured: float | None, printed: float, *, error: float) -> Clai
     if math.isinf(error):
         return ClaimVerdict.UNDECIDED
     return ClaimVerdict.REPRODUCED if abs(measured - printed) <= Z95 * error else ClaimVerdict.DEVIATES
+
+
+def judge_size(measured: float | None, printed: float) -> ClaimVerdict:
+    """A size, which is counted and has no error, against the printed one, at as many decimals as are printed."""
+    if measured is None:
+        return ClaimVerdict.NOT_RUN
+    exponent = Decimal(f"{printed:.10g}").as_tuple().exponent
+    half = Decimal(1).scaleb(int(exponent)) / 2
+    is_same = abs(Decimal(repr(measured)) - Decimal(f"{printed:.10g}")) <= half
+    return ClaimVerdict.REPRODUCED if is_same else ClaimVerdict.DEVIATES
 
 
 def judge_gain(measured: float | None, printed: float | None, *, error: float) -> ClaimVerdict:

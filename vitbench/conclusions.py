@@ -11,6 +11,7 @@ from vitbench.errors import UserError, unknown
 from vitbench.metrics import METRICS
 from vitbench.objective import Objective, parse
 from vitbench.sections import Section
+from vitbench.tables import Printed
 
 
 class Holding(StrEnum):
@@ -26,10 +27,7 @@ class Holding(StrEnum):
 Row = tuple[Objective, float | None, float]
 Rows = Callable[[str, str, str], Sequence[Row]]
 
-# What a table prints: model, data set, metric, objective.
-Cell = tuple[str, str, str, Objective]
-
-_KEYS = ("text", "where", "table", "models", "datasets", "left", "is", "right", "metric")
+_KEYS = ("text", "where", "table", "models", "datasets", "left", "is", "right", "right_models", "metric", "holds_for")
 _BOUNDS = ("by_at_least", "by_at_most")
 
 
@@ -41,8 +39,9 @@ class Conclusion:
         left, right: an objective; with `any*` for a weight, every row of the table with these terms, of which
             the best counts; `right` may be "others", the table's other rows of the model.
         relation: "higher" or "lower".
+        right_models: models whose rows `right` stands for, of which the best counts; empty: the model of `left`.
         by_at_least, by_at_most: bounds on the difference, in units of the metric, or None.
-        holds_for: "all" pairs of model and data set, or "most" of them (more than half).
+        holds_for: "all" pairs of model and data set, "most" of them (more than half), or at least so many.
     """
 
     text: str
@@ -56,10 +55,11 @@ class Conclusion:
     metric: str
     by_at_least: float | None
     by_at_most: float | None
-    holds_for: str
+    holds_for: str | int = "all"
+    right_models: tuple[str, ...] = ()
 
     @classmethod
-    def read(cls, section: Section, *, tables: Mapping[str, Sequence[Cell]]) -> "Conclusion":
+    def read(cls, section: Section, *, tables: Mapping[str, Sequence[Printed]]) -> "Conclusion":
         """Read one entry of `[[conclusions]]`.
 
         Args:
@@ -69,33 +69,43 @@ class Conclusion:
         Raises:
             UserError: for an unknown, missing or impossible value, or a side that is no row of the table.
         """
-        section.keys(*_KEYS, *_BOUNDS, "holds_for")
+        section.keys(*_KEYS, *_BOUNDS)
         table = section.one_of("table", list(tables))
+        models = sorted({one.model for one in tables[table]} - {""})
         conclusion = cls(
             text=section.get("text", str),
             where=section.get("where", str),
             table=table,
-            models=_names(section, "model", sorted({model for model, _, _, _ in tables[table]})),
-            datasets=_names(section, "dataset", sorted({dataset for _, dataset, _, _ in tables[table]})),
+            models=_names(section, "models", models),
+            datasets=_names(section, "datasets", sorted({one.dataset for one in tables[table]} - {""})),
             left=section.get("left", str),
             relation=section.one_of("is", ["higher", "lower"]),
             right=section.get("right", str),
             metric=section.one_of("metric", list(METRICS), "accuracy"),
-            holds_for=section.one_of("holds_for", ["all", "most"], "all"),
+            right_models=_names(section, "right_models", models) if "right_models" in section.content else (),
+            holds_for=_quantifier(section),
             **{bound: section.get(bound, float, None) for bound in _BOUNDS},
         )
         for side in ("left", "right"):
             conclusion._check(side, section, tables[table])
+        pairs = len(conclusion.models) * len(conclusion.datasets)
+        if isinstance(conclusion.holds_for, int) and not 1 <= conclusion.holds_for <= pairs:
+            where = section.where("holds_for")
+            raise UserError(f"{where}: holds_for: expected 1 to {pairs} pairs, got {conclusion.holds_for}")
         return conclusion
 
-    def _check(self, side: str, section: Section, cells: Sequence[Cell]) -> None:
+    def _check(self, side: str, section: Section, printed: Sequence[Printed]) -> None:
         text, where = getattr(self, side), section.where(side)
         if side == "right" and text == "others":
+            if self.right_models:
+                raise UserError(f"{where}: others are rows of the model itself; leave right_models or others out")
             return
         _pattern(text, where=where)
-        for model, dataset in product(self.models, self.datasets):
-            rows = [cell[3] for cell in cells if cell[:3] == (model, dataset, self.metric)]
-            if not any(_matches(text, objective) for objective in rows):
+        models = self.right_models if side == "right" and self.right_models else self.models
+        for model, dataset in product(models, self.datasets):
+            cell = (model, dataset, self.metric)
+            rows = [one.objective for one in printed if (one.model, one.dataset, one.claim.metric) == cell]
+            if not any(objective and _matches(text, objective) for objective in rows):
                 what = f"Table {self.table} prints no {self.metric} of {model} under {text!r} on {dataset}"
                 raise UserError(f"{where}: {what}; write {side} as a row of the table is written")
 
@@ -105,18 +115,20 @@ class Conclusion:
         Args:
             rows: for a model, a data set and a metric, the rows of the table with value and standard error.
         """
-        pairs = product(self.models, self.datasets)
-        results = [self._one(rows(model, dataset, self.metric)) for model, dataset in pairs]
-        if self.holds_for == "most":
-            return _most(results)
-        for result in (Holding.CONTRADICTED, Holding.NOT_RUN, Holding.UNDECIDED):
-            if result in results:
-                return result
-        return Holding.HOLDS
+        results = [self._one(rows, model, dataset) for model, dataset in product(self.models, self.datasets)]
+        needed = {"all": len(results), "most": len(results) // 2 + 1}.get(str(self.holds_for), self.holds_for)
+        if results.count(Holding.HOLDS) >= int(needed):
+            return Holding.HOLDS
+        if len(results) - results.count(Holding.CONTRADICTED) < int(needed):
+            return Holding.CONTRADICTED  # whatever the rest will say
+        return Holding.NOT_RUN if Holding.NOT_RUN in results else Holding.UNDECIDED
 
-    def _one(self, rows: Sequence[Row]) -> Holding:
-        left = [row for row in rows if _matches(self.left, row[0])]
-        right = [row for row in rows if (row not in left if self.right == "others" else _matches(self.right, row[0]))]
+    def _one(self, rows: Rows, model: str, dataset: str) -> Holding:
+        own = rows(model, dataset, self.metric)
+        theirs = [row for one in self.right_models for row in rows(one, dataset, self.metric)]
+        left = [row for row in own if _matches(self.left, row[0])]
+        beside = theirs if self.right_models else own
+        right = [row for row in beside if (row not in left if self.right == "others" else _matches(self.right, row[0]))]
         best_left, best_right = _best(left, self.metric), _best(right, self.metric)
         if best_left is None or best_right is None:
             return Holding.NOT_RUN
@@ -131,15 +143,6 @@ class Conclusion:
         return Holding.HOLDS if all(check > 0 for check in checks) else Holding.CONTRADICTED
 
 
-def _most(results: list[Holding]) -> Holding:
-    half = len(results) / 2
-    if results.count(Holding.HOLDS) > half:
-        return Holding.HOLDS
-    if results.count(Holding.CONTRADICTED) >= half:
-        return Holding.CONTRADICTED
-    return Holding.NOT_RUN if Holding.NOT_RUN in results else Holding.UNDECIDED
-
-
 def _best(rows: Sequence[Row], metric: str) -> tuple[float, float] | None:
     """Best value with its standard error; None while a row has none, for the best may be the missing one."""
     values = [(value, error) for _, value, error in rows if value is not None]
@@ -148,8 +151,8 @@ def _best(rows: Sequence[Row], metric: str) -> tuple[float, float] | None:
     return (min if METRICS[metric].better == "lower" else max)(values)
 
 
-def _names(section: Section, kind: str, known: Sequence[str]) -> tuple[str, ...]:
-    key = f"{kind}s"
+def _names(section: Section, key: str, known: Sequence[str]) -> tuple[str, ...]:
+    kind = key.removesuffix("s")
     names = section.get(key, list)
     if not names:
         raise UserError(f"{section.where(key)}: {key}: expected at least one {kind}, got none")
@@ -157,6 +160,13 @@ def _names(section: Section, kind: str, known: Sequence[str]) -> tuple[str, ...]
         if name not in known:
             raise unknown(kind, str(name), known, where=section.where(key))
     return tuple(names)
+
+
+def _quantifier(section: Section) -> str | int:
+    if type(section.content.get("holds_for")) is int:
+        number: int = section.get("holds_for", int)
+        return number
+    return section.one_of("holds_for", ["all", "most"], "all")
 
 
 def _pattern(text: str, *, where: str = "") -> tuple[Objective, list[str]]:

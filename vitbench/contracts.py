@@ -3,8 +3,8 @@
 Letters: B batch, H W pixels, h w grid cells, D features, K classes, N images of a split.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
@@ -71,15 +71,19 @@ class Shape:
 
 @dataclass(frozen=True, kw_only=True)
 class Images:
-    """One half of a data set, resident in memory.
+    """One half of a data set, resident in memory, or a memory map on the CPU.
 
     Attributes:
         images: (N, 3, H, W) uint8.
         labels: (N,) int64 in [0, K).
+        classes: K, for a recipe that mixes labels; 0 where no recipe does.
+        prepare: what a batch goes through before a network judges it, uint8 in and out; None: nothing.
     """
 
     images: Tensor
     labels: Tensor
+    classes: int = 0
+    prepare: Callable[[Tensor], Tensor] | None = None
 
     def __len__(self) -> int:
         """N."""
@@ -87,7 +91,7 @@ class Images:
 
     def to(self, device: torch.device) -> "Images":
         """The same images on another device."""
-        return Images(images=self.images.to(device), labels=self.labels.to(device))
+        return replace(self, images=self.images.to(device), labels=self.labels.to(device))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +104,7 @@ class Split:
 
     def to(self, device: torch.device) -> "Split":
         """The same split on another device."""
-        return Split(train=self.train.to(device), test=self.test.to(device), classes=self.classes)
+        return replace(self, train=self.train.to(device), test=self.test.to(device))
 
 
 class Normalize(nn.Module):

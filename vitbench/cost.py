@@ -6,6 +6,7 @@ from functools import cache
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from vitbench import build
 from vitbench.augment import to_float
@@ -68,9 +69,8 @@ def time_inference(
     identity: Identity, device: torch.device, engine: Engine, stopwatch: speed.Stopwatch
 ) -> dict[str, Any]:
     """Images a second of a forward pass; no engine takes part in it."""
-    one = learner(identity, device)
-    images = to_float(one.data.images)
-    call = speed.inference(one.network, images, precision=identity.precision)
+    images = to_float(_noise(identity, identity.image_size)).to(device)
+    call = speed.inference(build.model_of(identity).to(device), images, precision=identity.precision)
     timing = speed.time_call(call, device, stopwatch)
     measurements = {"inference": len(images) / timing.seconds, "inference_noise": timing.noise_floor}
     return {"measurements": measurements, "details": {"batch_size": len(images)}}
@@ -106,14 +106,24 @@ def _memory(identity: Identity, device: torch.device) -> float | None:
 def learner(identity: Identity, device: torch.device) -> Learner:
     """A learner on one batch of noise: speed does not depend on what the images show, but zeros would be faster."""
     phase = identity.phases[0]
-    draw = generator(identity.seed, "noise")
-    pixels = (phase.batch_size, 3, identity.image_size, identity.image_size)
-    images = torch.randint(0, 256, pixels, dtype=torch.uint8, generator=draw)
+    draw = generator(identity.seed, "labels of noise")
     labels = torch.randint(0, identity.classes, (phase.batch_size,), generator=draw)
     model = build.model_of(identity)
     total = build.total_of(identity, model).to(device)
-    data = Images(images=images, labels=labels).to(device)
-    return Learner(model.to(device), total, data, phase, precision=identity.precision, micro_batch=identity.micro_batch)
+    return Learner(
+        model.to(device),
+        total,
+        Images(images=_noise(identity, identity.pixels), labels=labels, classes=identity.classes).to(device),
+        phase,
+        precision=identity.precision,
+        micro_batch=identity.micro_batch,
+    )
+
+
+def _noise(identity: Identity, size: int) -> Tensor:
+    """One batch (B, 3, size, size) of uint8."""
+    pixels = (identity.phases[0].batch_size, 3, size, size)
+    return torch.randint(0, 256, pixels, dtype=torch.uint8, generator=generator(identity.seed, "noise"))
 
 
 def again(one: Learner, engine: Engine) -> Callable[[], None]:

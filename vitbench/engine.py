@@ -61,7 +61,10 @@ class CudaGraphs:
                 graph.register_generator_state(generator)
         with torch.cuda.graph(graph, stream=self.stream):
             step()
-        replay: Step = graph.replay
+
+        def replay(kept: Step = step) -> None:  # the step, with it what it reads: a graph knows addresses only
+            graph.replay()
+
         return replay
 
 

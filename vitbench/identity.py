@@ -17,7 +17,9 @@ import vitbench
 from vitbench import leaves
 from vitbench.case import Budget, Case, Phase
 from vitbench.machine import installed
-from vitbench.objective import Objective
+from vitbench.objective import Call, Objective
+
+QUICK_SIZE = 32  # H and W in pixels that the tiny networks are made for
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,9 +29,15 @@ class Identity:
     Attributes:
         kind: "run" (one trained model, one seed), "size" (counted, never trained), "inference" or "training" (timed).
         model: `leaf/variant`.
-        objective: with every argument filled in.
+        objective: with every argument that is not the term's own default, which the term's version stands for: an
+            argument that a term gets later leaves old runs valid.
         data: digest of the data set's content.
+        image_size: H and W in pixels of what the network sees.
+        stored_size: of what the data set holds in memory, where that is not what the network sees.
         phases: as they are run, after the budget was applied; none where nothing is trained.
+        evaluation: operations that test images go through.
+        weights: digest of the published weights that the network starts from; "absent" where they are not there, and
+            empty where it starts from scratch.
         versions: of the leaves, the training loop and the measurements.
         micro_batch: images that go through the network at once, where that is not the whole batch.
         machine: what a timing depends on besides: device, engine, threads, versions; empty for the other kinds.
@@ -45,6 +53,9 @@ class Identity:
     budget: Budget
     versions: Mapping[str, str]
     phases: tuple[Phase, ...] = ()
+    evaluation: tuple[Call, ...] = ()
+    weights: str = ""
+    stored_size: int | None = None
     seed: int = 0
     precision: str = "fp32"
     micro_batch: int | None = None
@@ -61,6 +72,11 @@ class Identity:
     def key(self) -> str:
         """Digest of the content."""
         return digest(self.content())
+
+    @property
+    def pixels(self) -> int:
+        """H and W of what the data set holds in memory."""
+        return self.stored_size or self.image_size
 
     @property
     def name(self) -> str:
@@ -87,7 +103,14 @@ def _clip(part: str) -> str:
 
 
 def of_run(
-    case: Case, *, budget: Budget, seed: int = 0, precision: str = "fp32", micro_batch: int | None = None
+    case: Case,
+    *,
+    budget: Budget,
+    seed: int = 0,
+    precision: str = "fp32",
+    micro_batch: int | None = None,
+    image_size: int | None = None,
+    weights: str = "",
 ) -> Identity:
     """The run that a case needs.
 
@@ -97,17 +120,22 @@ def of_run(
         seed: of weights, order of the data and every other draw.
         precision: "fp32" or "bf16".
         micro_batch: see `Identity`.
+        image_size: of photographs in the quick budget.
+        weights: digest of the published weights, for a recipe that starts from them; while they are absent, a run of
+            it can be named, but not done.
     """
     model = case.model.at(budget)
     objective = resolve(case, budget)
     data = leaves.find("datasets", case.dataset)
     phases = case.recipe.at(budget)
+    size, stored = sizes_of(case, budget, image_size)
+    evaluation = () if budget == Budget.QUICK else case.recipe.evaluation
     core = [
         "train",
         "learner",
         "measure/accuracy",
         "measure/attack",
-        *_augmentations(phases),
+        *_augmentations(phases, evaluation),
     ]
     return Identity(
         model=model,
@@ -115,10 +143,13 @@ def of_run(
         dataset=case.dataset,
         data=str(data.constant("DIGEST")),
         classes=data.constant("CLASSES"),
-        image_size=data.constant("IMAGE_SIZE"),
+        image_size=size,
+        stored_size=None if stored == size else stored,
         budget=budget,
         versions=_versions(model, objective, core) | {f"datasets/{case.dataset}": data.version},
         phases=phases,
+        evaluation=evaluation,
+        weights=(weights or "absent") if case.recipe.start == "published" else "",
         seed=seed,
         precision=precision,
         micro_batch=micro_batch,
@@ -158,16 +189,14 @@ def of_timing(
 
 
 def resolve(case: Case, budget: Budget) -> Objective:
-    """The objective with every argument: the notation's, else the tiny form's, else the paper's, else the term's own.
+    """The objective with the arguments of the notation, else of the tiny form, else of the paper; not the term's own.
 
     The tiny form is that of the quick budget.
     """
-    arguments = {}
-    for name in case.objective.names:
-        leaf = leaves.find("terms", name)
-        tiny = leaf.constant("TINY", {}) if budget == Budget.QUICK else {}
-        arguments[name] = {**leaf.defaults, **case.defaults.get(name, {}), **tiny}
-    return case.objective.with_arguments(arguments)
+    found = {name: leaves.find("terms", name) for name in case.objective.names}
+    tiny = {name: leaf.constant("TINY", {}) if budget == Budget.QUICK else {} for name, leaf in found.items()}
+    arguments = {name: {**case.defaults.get(name, {}), **tiny[name]} for name in found}
+    return case.objective.with_arguments(arguments).without_arguments({k: one.defaults for k, one in found.items()})
 
 
 def _untrained(case: Case, *, kind: str, budget: Budget, core: list[str]) -> Identity:
@@ -175,6 +204,7 @@ def _untrained(case: Case, *, kind: str, budget: Budget, core: list[str]) -> Ide
     model = case.model.at(budget)
     objective = resolve(case, budget).unweighted()
     data = leaves.find("datasets", case.dataset)
+    size, stored = sizes_of(case, budget)
     return Identity(
         kind=kind,
         model=model,
@@ -182,7 +212,8 @@ def _untrained(case: Case, *, kind: str, budget: Budget, core: list[str]) -> Ide
         dataset=case.dataset,
         data="",
         classes=data.constant("CLASSES"),
-        image_size=data.constant("IMAGE_SIZE"),
+        image_size=size,
+        stored_size=None if stored == size else stored,
         budget=budget,
         versions=_versions(model, objective, core),
     )
@@ -198,9 +229,29 @@ def _versions(model: str, objective: Objective, core: list[str]) -> dict[str, st
     return versions | {name: _core_version(name) for name in core}
 
 
-def _augmentations(phases: Iterable[Phase]) -> list[str]:
-    """Files that the augmentation of the phases stands on, and no others: a new operation leaves old runs valid."""
-    names = {call.name for phase in phases for call in phase.augmentation}
+def sizes_of(case: Case, budget: Budget, image_size: int | None = None) -> tuple[int, int]:
+    """H and W in pixels of what the network of a case sees, and of what its data set is stored at.
+
+    Photographs are stored at what the recipe asks for, other data sets at their own size; the quick budget's networks
+    see what is stored.
+
+    Args:
+        image_size: of photographs in the quick budget; None is `QUICK_SIZE`.
+    """
+    data, recipe = leaves.find("datasets", case.dataset), case.recipe
+    own: int = data.constant("IMAGE_SIZE")
+    is_any = bool(data.constant("PHOTOGRAPHS", False))
+    if budget == Budget.QUICK:
+        size = (image_size or QUICK_SIZE) if is_any else own
+        return size, size
+    size = recipe.image_size or own
+    return size, (recipe.stored_size or size) if is_any else own
+
+
+def _augmentations(phases: Iterable[Phase], evaluation: Iterable[Call]) -> list[str]:
+    """Files that the operations of a run stand on, and no others: a new operation leaves old runs valid."""
+    names = {call.name for phase in phases for call in (*phase.augmentation, phase.mixing) if call}
+    names |= {call.name for call in evaluation}
     files = {file for name in names for file in leaves.modules_of_operation(name)}
     return ["augment", *sorted(files)] if names else []
 

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vitbench import optimizer
-from vitbench.augment import compose
+from vitbench import feed, optimizer
+from vitbench.augment import compose, mixer
 from vitbench.case import Phase
 from vitbench.contracts import Images, Output, Step
 from vitbench.errors import NonFinite, UserError
@@ -34,6 +34,7 @@ class Plan:
     Attributes:
         batches: (steps, B) which images each step takes.
         rates: (steps, groups) learning rates.
+        factors: (steps, T), what each term's weight is multiplied by.
         progress: (steps,) share of the phase that is done, in [0, 1).
         losses: (steps, 1 + T): of each step that was taken, the total loss, then each term's raw value.
         at: (1,) the step that comes next.
@@ -41,18 +42,33 @@ class Plan:
 
     batches: Tensor
     rates: Tensor
+    factors: Tensor
     progress: Tensor
     losses: Tensor
     at: Tensor
+
+
+def factor(moves: Mapping[str, float] | None, epoch: int) -> float:
+    """What a term's weight is multiplied by in an epoch, from 0.
+
+    Args:
+        moves: `rise_epochs`, in which it grows from 0 to 1, and `end_epoch`, at which it is back at 0; None: always 1.
+
+    Source: the code of Liu et al. 2021, in which it changes once an epoch.
+    """
+    if moves is None:
+        return 1.0
+    rise, end = moves["rise_epochs"], moves["end_epoch"]
+    return epoch / rise if epoch <= rise else max(0.0, 1 - (epoch - rise) / (end - rise))
 
 
 class Learner:
     """A network, its objective and an optimizer: what takes one step.
 
     Args:
-        network: images to `Output`, on the device of `data`.
+        network: images to `Output`; steps are taken where its weights are.
         total: the objective; the terms' own parameters are trained with the network's.
-        data: training images.
+        data: training images, there too, or on the CPU where they are too many.
         phase: optimizer, schedule, batch size, augmentation.
         precision: "fp32", or "bf16" for autocast over fp32 weights.
         micro_batch: images that go through the network at once, where a whole batch does not fit; their gradients
@@ -88,10 +104,13 @@ class Learner:
             )
         self.network, self.total, self.data, self.phase, self.precision = network, total, data, phase, precision
         self.forward: Callable[[Tensor], Output] = network
-        self.device = data.images.device
+        self.device = next((one.device for one in network.parameters()), data.images.device)
         self.trained = optimizer.Trained([network, total])
         self.steps_per_epoch = len(data) // phase.batch_size
         self.augment = compose((call.name, call.arguments) for call in phase.augmentation)
+        self.mix = mixer(phase.mixing.arguments, data.classes) if phase.mixing else None
+        self.feed = feed.of(data.images, phase.batch_size, self.device)
+        self.labels = data.labels.to(self.device)
         self.optimizer, self.rates = optimizer.make(
             self.trained, phase, steps_per_epoch=self.steps_per_epoch, device=self.device
         )
@@ -105,6 +124,7 @@ class Learner:
         return Plan(
             batches=torch.zeros(steps, self.phase.batch_size, dtype=torch.int64, device=device),
             rates=torch.zeros(steps, len(self.optimizer.param_groups), device=device),
+            factors=torch.ones(steps, len(self.total.names), device=device),
             progress=torch.zeros(steps, device=device),
             losses=torch.zeros(steps, 1 + len(self.total.names), device=device),
             at=torch.zeros(1, dtype=torch.int64, device=device),
@@ -138,10 +158,13 @@ class Learner:
         """
         plan, steps = self.plan, self.steps_per_epoch
         first = number * steps
-        plan.batches.copy_(order[: plan.batches.numel()].view_as(plan.batches))
+        batches = order[: plan.batches.numel()].view_as(plan.batches)
+        self.feed.begin(batches)
+        plan.batches.copy_(batches)
         rates = [self.rates(first + at) for at in range(steps)]
         self.lrs = [groups[0] for groups in rates]
         plan.rates.copy_(torch.tensor(rates))
+        plan.factors.copy_(torch.tensor([factor(self.phase.weights.get(name), number) for name in self.total.names]))
         plan.progress.copy_(torch.arange(first, first + steps) / (self.phase.epochs * steps))
         plan.losses.zero_()
         plan.at.zero_()
@@ -153,12 +176,14 @@ class Learner:
         """Take the step that comes next in the plan; nothing in it waits for the device."""
         plan = self.plan
         index = plan.batches.index_select(0, plan.at).view(-1)  # (B,)
-        images = self.data.images.index_select(0, index)  # (B, 3, H, W) uint8
-        images = self.augment(images, generator=self.draws["augment"])  # (B, 3, H, W) in [0, 1]
-        labels = self.data.labels.index_select(0, index)  # (B,)
-        progress = plan.progress.index_select(0, plan.at).view(())
-        parts = zip(images.split(self.micro_batch), labels.split(self.micro_batch), strict=True)
-        losses = torch.stack([self._gradients(*part, progress) for part in parts])  # (parts, 1 + T)
+        images = self.augment(self.feed.pick(index), generator=self.draws["augment"])  # (B, 3, H, W) in [0, 1]
+        labels, targets = self.labels.index_select(0, index), None  # (B,)
+        if self.mix is not None:
+            images, targets = self.mix(images, labels, generator=self.draws["augment"])  # (B, 3, H, W), (B, K)
+        whole = {"images": images, "labels": labels} | ({} if targets is None else {"targets": targets})
+        split = {name: one.split(self.micro_batch) for name, one in whole.items()}
+        parts = [dict(zip(split, part, strict=True)) for part in zip(*split.values(), strict=True)]
+        losses = torch.stack([self._gradients(part) for part in parts])  # (parts, 1 + T)
         if self.phase.clip_grad is not None:
             nn.utils.clip_grad_norm_(self.trained.parameters(), self.phase.clip_grad)
         optimizer.set_rates(self.optimizer, plan.rates.index_select(0, plan.at).view(-1))
@@ -168,18 +193,24 @@ class Learner:
         plan.losses.index_copy_(0, plan.at, losses.mean(dim=0, keepdim=True))
         plan.at.add_(1)
 
-    def _gradients(self, images: Tensor, labels: Tensor, progress: Tensor) -> Tensor:
-        """Add the gradients of images (b, 3, H, W), as their share of the batch; returns their losses (1 + T,)."""
+    def _gradients(self, part: Mapping[str, Tensor]) -> Tensor:
+        """Add the gradients of a part of the batch, as its share of it; returns its losses (1 + T,).
+
+        Args:
+            part: `images` (b, 3, H, W), `labels` (b,) and, where they were mixed, `targets` (b, K).
+        """
+        plan, images = self.plan, part["images"]
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
             step = Step(
                 images=images,
-                labels=labels,
+                labels=part["labels"],
+                targets=part.get("targets"),
                 out=self.forward(images),
                 model=self.network,
-                progress=progress,
+                progress=plan.progress.index_select(0, plan.at).view(()),
                 generator=self.draws["terms"],
             )
-            loss, raw = self.total(step)
+            loss, raw = self.total(step, plan.factors.index_select(0, plan.at).view(-1))
         (loss * (len(images) / self.phase.batch_size)).backward()
         return torch.cat([loss.detach().view(1), raw])
 
@@ -200,6 +231,7 @@ class Learner:
         steps, looked = self.steps_per_epoch, 0
         every = CHECK_EVERY.get(self.device.type, 1)
         for done in range(1, steps + 1):
+            self.feed.ready(done - 1)
             advance()
             if done % every == 0 or done == steps:
                 recent = self.plan.losses[looked:done, 0].tolist()

@@ -1,9 +1,9 @@
 """Find models, terms and data sets by name, without importing them.
 
 The file name is the name: `vit` is `vitbench/models/vit.py`. A dotted name (`mypkg.losses.mine`) is other
-people's code: a module with a function `build`, or a function or class in a module. Constants, the version
-and the arguments of `build` are read from the source with `ast`, so that a misspelt name or argument is an
-error at collection, before torch is imported.
+people's code: a module with a function `build`, or a function or class in a module. `imagefolder:PATH` is the
+data set that a folder of pictures is. Constants, the version and the arguments of `build` are read from the source
+with `ast`, so that a misspelt name or argument is an error at collection, before torch is imported.
 """
 
 import ast
@@ -16,19 +16,20 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, cached_property
-from importlib.machinery import ModuleSpec, PathFinder
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
+from vitbench import folders, modules
 from vitbench.constants import FORMS, MISSING, is_value, literal
 from vitbench.errors import UserError, unknown
 from vitbench.objective import Objective, Value
 
 Kind = Literal["models", "terms", "datasets"]
 # Arguments that a run gives, and no notation.
-HANDED_IN = {"self", "shape", "classes", "image_size", "variant", "root", "download", "images", "generator"}
+HANDED_IN = {"self", "shape", "classes", "image_size", "variant", "root", "download", "images", "labels", "generator"}
 AUGMENTATIONS = "vitbench.augmentations."
+OF_FOLDERS = ("imagefolder",)  # data sets that are written `imagefolder:PATH`
 SINGULAR = {"models": "model", "terms": "term", "datasets": "data set"}
 CONTRACTS = {
     "models": "a model is `build(*, classes, image_size)` and returns a torch.nn.Module (docs/adding-a-model.md)",
@@ -192,6 +193,29 @@ class Leaf:
             raise UserError(f"{self.what} fails {when}: {line}{reason}; {CONTRACTS[self.kind]}") from error
 
 
+@dataclass(frozen=True)
+class FolderLeaf(Leaf):
+    """A data set that is whatever folder its name says: `imagefolder:PATH`.
+
+    Attributes:
+        folder: PATH; relative to the current folder, as everywhere on a command line.
+    """
+
+    folder: Path
+
+    @cached_property
+    def constants(self) -> dict[str, Any]:
+        """Those of the file, and what the folder holds."""
+        found = folders.scan(self.folder)
+        counts = {"CLASSES": len(found.classes), "TRAIN": len(found.train), "TEST": len(found.test)}
+        return {**super().constants, **counts, "DIGEST": found.digest}
+
+    def load(self) -> Callable[..., Any]:
+        """Likewise, for this folder, wherever the other data sets are."""
+        build = super().load()
+        return lambda root, **options: build(self.folder, **options)
+
+
 def known(kind: Kind) -> list[str]:
     """Names of the leaves that come with the package, sorted."""
     folder = Path(__file__).parent / kind
@@ -210,9 +234,13 @@ def find(kind: Kind, name: str, *, where: str = "") -> Leaf:
         UserError: if nothing has that name.
     """
     try:
+        if kind == "datasets" and ":" in name:
+            return _find_folder(name)
         return _find_foreign(kind, name) if "." in name else _find_own(kind, name)
     except UserError as error:
-        raise UserError(f"{where}: {error}" if where else str(error)) from None
+        if not where:
+            raise
+        raise UserError(f"{where}: {error}") from None
 
 
 @cache
@@ -221,6 +249,18 @@ def _find_own(kind: Kind, name: str) -> Leaf:
         raise unknown(SINGULAR[kind], name, known(kind))
     path = Path(__file__).parent / kind / f"{name}.py"
     return Leaf(kind, name, f"vitbench.{kind}.{name}", "build", path)
+
+
+@cache
+def _find_folder(name: str) -> Leaf:
+    """`imagefolder:PATH`; a folder is looked through once a process."""
+    own, _, folder = name.partition(":")
+    leaf = _find_own("datasets", own)
+    if own not in OF_FOLDERS or not folder:
+        raise UserError(f"data set {name!r}: {f'write {own}:PATH' if own in OF_FOLDERS else f'{own} takes no folder'}")
+    found = FolderLeaf("datasets", name, leaf.module, leaf.attribute, leaf.path, Path(folder))
+    found.constant("DIGEST")  # so that a folder that is none is told where its name is
+    return found
 
 
 def find_operation(name: str, *, where: str = "") -> Leaf:
@@ -244,7 +284,8 @@ def _operations() -> dict[str, Leaf]:
     return {name: Leaf("models", name, one, name, files[one]) for one, names in inside.items() for name in names}
 
 
-def modules_of_operation(name: str) -> set[str]:
+@cache
+def modules_of_operation(name: str) -> frozenset[str]:
     """Names, within the package, of the files that an operation stands on, besides `augment` itself.
 
     Raises:
@@ -258,7 +299,7 @@ def modules_of_operation(name: str) -> set[str]:
         files = {one: here / "augmentations" / f"{one.removeprefix(AUGMENTATIONS)}.py" for one in new}
         imports = {inner for one, path in files.items() for inner in Leaf("models", "", one, "", path).imports}
         new = {one for one in imports if one.startswith(AUGMENTATIONS) and find_spec(one)} - found
-    return {f"augmentations/{one.removeprefix(AUGMENTATIONS)}" for one in found}
+    return frozenset(f"augmentations/{one.removeprefix(AUGMENTATIONS)}" for one in found)
 
 
 def check_model(reference: str, *, where: str = "") -> Leaf:
@@ -293,7 +334,7 @@ def check_objective(objective: Objective, *, where: str = "") -> None:
 @cache
 def _find_foreign(kind: Kind, name: str) -> Leaf:
     what = f"{SINGULAR[kind]} {name!r}"
-    module, path = _module_file(name)
+    module, path = modules.file_of(name)
     if path is None:
         raise UserError(
             f"{what}: no module {module!r} with a Python file on Python's path; install it or set PYTHONPATH"
@@ -303,27 +344,3 @@ def _find_foreign(kind: Kind, name: str) -> Leaf:
     if not any(getattr(node, "name", None) == attribute for node in leaf._tree.body):
         raise UserError(f"{what}: {path} defines no function or class {attribute!r}; define it there")
     return leaf
-
-
-def _module_file(name: str) -> tuple[str, Path | None]:
-    """Longest prefix of a dotted name that is a module, and its file; nothing is imported."""
-    parts = name.split(".")
-    spec = _top_level(parts[0])
-    module = parts[0]
-    for part in parts[1:]:
-        if spec is None or spec.submodule_search_locations is None:
-            break
-        # By the last name alone: by the full one, a folder without __init__.py asks for its parent to be imported.
-        inner = PathFinder.find_spec(part, list(spec.submodule_search_locations))
-        if inner is None:
-            break
-        spec, module = inner, f"{module}.{part}"
-    origin = Path(spec.origin) if spec and spec.origin else None
-    return module, origin if origin and origin.suffix == ".py" else None
-
-
-def _top_level(name: str) -> ModuleSpec | None:
-    try:
-        return find_spec(name) or PathFinder.find_spec(name, [str(Path.cwd())])
-    except (ImportError, ValueError):
-        return None

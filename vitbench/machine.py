@@ -6,6 +6,7 @@ import platform
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -40,11 +41,12 @@ def device_name(device: str) -> str:
 
 
 def free_gpu() -> None:
-    """Give back what a case that is done still holds."""
+    """Give back what a case that is done still holds; a device that does not answer any more has nothing to give."""
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():
         gc.collect()
-        torch.cuda.empty_cache()
+        with suppress(RuntimeError):
+            torch.cuda.empty_cache()
 
 
 @cache

@@ -88,10 +88,11 @@ def _rates(optimizer: torch.optim.Optimizer, phase: Phase, steps_per_epoch: int)
     arguments: dict[str, Any] = dict(phase.schedule)
     if arguments.pop("name") == "constant":
         return lambda step: [group["lr"] for group in stand_in.param_groups]
+    epochs = arguments.pop("epochs", phase.epochs)  # a longer cosine is cut off at the phase's end
     schedule, _ = create_scheduler_v2(
         stand_in,
         sched="cosine",
-        num_epochs=phase.epochs,
+        num_epochs=epochs,
         warmup_prefix=False,
         step_on_epochs=False,
         updates_per_epoch=steps_per_epoch,

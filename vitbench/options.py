@@ -5,6 +5,7 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from vitbench import leaves
 from vitbench.case import Budget
 from vitbench.errors import UserError, unknown
 from vitbench.selection import Selection
@@ -20,6 +21,8 @@ class Options:
     Attributes:
         runs: directory of the records.
         data: folder of data sets, or None.
+        weights: folder of published weights, or None.
+        image_size: H and W in pixels of photographs in the quick budget; None is what the tiny networks are made for.
         seeds: how many seeds each case is trained with.
         first_seed: the first of them; the others follow.
         fresh: train again although there is a record.
@@ -31,6 +34,8 @@ class Options:
     selection: Selection = field(default_factory=Selection)
     runs: Path = Path(".vitbench")
     data: Path | None = None
+    weights: Path | None = None
+    image_size: int | None = None
     download: bool = False
     device: str = "cpu"
     precision: str = "fp32"
@@ -69,6 +74,7 @@ class Options:
             raise UserError(f"--seed is a number from 0 to 2**63 - 1, got {self.first_seed}")
         if self.micro_batch is not None and self.micro_batch < 1:
             raise UserError(f"--micro-batch is a number of images, at least 1, got {self.micro_batch}")
+        self._check_image_size()
         self.selection.check()
         for name in self.selection.models:
             leaf, _, variant = name.partition("/")
@@ -79,6 +85,26 @@ class Options:
 
                 if not timm.is_model(variant):
                     raise unknown("timm model", variant, timm.list_models(), where="--model")
+
+    def _check_image_size(self) -> None:
+        size = self.image_size
+        if size is None:
+            return
+        if size < 8:
+            raise UserError(f"--image-size is a number of pixels, at least 8, got {size}")
+        if self.budget != Budget.QUICK:
+            raise UserError(f"--image-size is of the quick budget; {self.budget} takes the recipe's: leave it out")
+        names = self.selection.datasets or ("the digits",)
+        fixed = [
+            one
+            for one in names
+            if one == "the digits" or not leaves.find("datasets", one).constant("PHOTOGRAPHS", False)
+        ]
+        if fixed:
+            raise UserError(
+                f"--image-size is for photographs, which are stored in any size; {fixed[0]} has its own: "
+                "name a --dataset such as imagefolder:DIR"
+            )
 
 
 def duration(text: str, option: str) -> float:

@@ -78,6 +78,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     add("--data", metavar="DIR", help="folder of data sets (default: the environment variable VITBENCH_DATA)")
     add("--download", action="store_true", help="fetch absent data sets into the folder of --data")
+    add("--weights", metavar="DIR", help="folder of published weights (default: environment variable VITBENCH_WEIGHTS)")
+    add("--image-size", type=int, metavar="N", help="quick budget: pixels of photographs (default: 32)")
     add(
         "--runs",
         default=".vitbench",
@@ -125,14 +127,16 @@ def _options(config: pytest.Config) -> Options:
         models=tuple(option.model),
         objectives=tuple(option.objective),
     )
-    variable = os.environ.get("VITBENCH_DATA")  # not checked: in a session of other people's tests nobody asked for it
-    data = Path(variable) if variable else None
+    # What the environment says is not checked: in a session of other people's tests nobody asked for it.
+    data, weights = (Path(one) if (one := os.environ.get(f"VITBENCH_{name}")) else None for name in ("DATA", "WEIGHTS"))
     limit = math.inf if option.time_limit is None else duration(option.time_limit, "--time-limit")
     return Options(
         selection=selection,
         runs=folder(option.runs, "--runs"),
         data=data if option.data is None else folder(option.data, "--data"),
         download=option.download,
+        weights=weights if option.weights is None else folder(option.weights, "--weights"),
+        image_size=option.image_size,
         device=_gpu() if option.gpu else "cpu",
         precision=option.precision,
         engine=option.engine,

@@ -3,9 +3,9 @@
 import math
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,8 @@ import torch
 from safetensors.torch import save_model
 from torch import nn
 
-from vitbench import build, cost, machine
+from vitbench import build, cost, machine, published, weights
+from vitbench.augment import Augmentation, compose
 from vitbench.checkpoints import Checkpoints
 from vitbench.contracts import Images, Split
 from vitbench.engine import Engine, of_device
@@ -22,6 +23,7 @@ from vitbench.errors import NonFinite, TimeUp, Unfit, UserError, memory_named
 from vitbench.identity import Identity
 from vitbench.measure import accuracy, attack
 from vitbench.measure.speed import Stopwatch
+from vitbench.objective import Call
 from vitbench.options import EPOCH_MARGIN
 from vitbench.records import Record, Store, write_atomically
 from vitbench.train import Watch, generator, train
@@ -37,6 +39,7 @@ class Setting:
     Attributes:
         store: where records and checkpoints go.
         data: folder of data sets, or None.
+        weights: folder of published weights, or None.
         download: whether absent data may be fetched.
         device: "cpu" or "cuda".
         engine: see `vitbench.engine`.
@@ -48,6 +51,7 @@ class Setting:
 
     store: Store
     data: Path | None = None
+    weights: Path | None = None
     download: bool = False
     device: str = "cpu"
     engine: str = "eager"
@@ -85,8 +89,38 @@ def execute(identity: Identity, setting: Setting, *, fresh: bool = False) -> Rec
 
 
 def load_data(identity: Identity, setting: Setting) -> Split:
-    """The data set of a run, on its device."""
-    return build.data_of(identity, setting.data, download=setting.download).to(torch.device(setting.device))
+    """The data set of a run, on its device where there is room for it, its test images on their way to the network.
+
+    Raises:
+        UserError: if the recipe's operations do not make images of the size that the network is built for.
+    """
+    split = build.data_of(identity, setting.data, download=setting.download)
+    evaluation = _composed(identity.evaluation)
+    train = replace(split.train, classes=identity.classes)
+    test = replace(split.test, prepare=evaluation.levels if identity.evaluation else None)
+    trained = [
+        (f"the augmentation of phase {n}", _composed(one.augmentation)) for n, one in enumerate(identity.phases, 1)
+    ]
+    for what, operations in (("the evaluation", evaluation), *trained):
+        size = tuple(operations.levels(train.images[:1], generator=torch.Generator()).shape[-2:])
+        if size != (identity.image_size, identity.image_size):
+            raise UserError(
+                f"{what} makes images of {size[0]} x {size[1]} from the {identity.pixels} pixels that "
+                f"{identity.dataset} is stored at; the network sees {identity.image_size}: mend the recipe"
+            )
+    device = torch.device(setting.device)
+    return replace(split, train=_placed(train, device), test=_placed(test, device))
+
+
+def _composed(calls: Sequence[Call]) -> Augmentation:
+    return compose((call.name, call.arguments) for call in calls)
+
+
+def _placed(images: Images, device: torch.device) -> Images:
+    """On the device, or where it is, on the CPU, if it would fill more than half of the free memory."""
+    if device.type == "cuda" and images.images.nbytes > torch.cuda.mem_get_info(device)[0] / 2:
+        return images
+    return images.to(device)
 
 
 def _checkpoints(identity: Identity, setting: Setting) -> Checkpoints:
@@ -96,11 +130,15 @@ def _checkpoints(identity: Identity, setting: Setting) -> Checkpoints:
 def _train(identity: Identity, setting: Setting) -> Record:
     started, clock = datetime.now(UTC), time.perf_counter()
     split = load_data(identity, setting)
-    model = build.model_of(identity).to(setting.device)
+    model = build.model_of(identity)
+    if identity.weights:
+        start = published.ensure(identity.model, setting.weights)
+        weights.load(model, identity.model, start, digest=identity.weights, image_size=identity.image_size)
+    model.to(setting.device)
     total = build.total_of(identity, model).to(setting.device)
     keeper = _checkpoints(identity, setting)
     engine = of_device(setting.engine, setting.device)
-    evaluation = Evaluation(identity.precision, model, split.test)
+    evaluation = Evaluation(identity.precision, model, split.test, torch.device(setting.device))
     try:
         curves = train(
             model,
@@ -116,7 +154,7 @@ def _train(identity: Identity, setting: Setting) -> Record:
         )
         if time.monotonic() + ATTACK_SHARE * evaluation.seconds > setting.deadline:
             raise TimeUp("trained, but not yet attacked; the same command goes on there")
-        judged = _judge_trained(identity, model, split, curves)
+        judged = _judge_trained(identity, model, split, curves, torch.device(setting.device))
     except Unfit as unfit:
         keeper.set_aside(str(unfit))
         return _train(identity, setting)  # from new weights: some of the old ones may have been loaded
@@ -139,12 +177,13 @@ class Evaluation:
     precision: str
     model: nn.Module
     data: Images
+    device: torch.device
     seconds: float = 0.0
 
     def __call__(self) -> float:
         """In percent."""
         started = time.perf_counter()
-        with torch.autocast(self.data.images.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
             logits = accuracy.predict(self.model, self.data)
         value = accuracy.accuracy(accuracy.correct(logits, self.data.labels))
         self.seconds = time.perf_counter() - started
@@ -167,9 +206,10 @@ def _watch(identity: Identity, setting: Setting, keeper: Checkpoints, evaluate: 
     )
 
 
-def _judge_trained(identity: Identity, model: nn.Module, split: Split, curves: list[dict[str, Any]]) -> dict[str, Any]:
+def _judge_trained(
+    identity: Identity, model: nn.Module, split: Split, curves: list[dict[str, Any]], device: torch.device
+) -> dict[str, Any]:
     """Everything that is measured on a trained model."""
-    device = split.test.images.device
     draws = generator(identity.seed, "attack", device=device)
     attacked = attack.fgsm(model, split.test, generator=draws)
     best = max(curves, key=lambda curve: curve["accuracy"])

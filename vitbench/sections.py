@@ -5,7 +5,7 @@ import re
 import tomllib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -199,6 +199,7 @@ def _setting(key: str) -> re.Pattern[str]:
     return re.compile(rf"""(?:^|[\s{{,.\[])["']?{re.escape(key)}["']?\s*[=.\]]""")
 
 
+@cache  # every section looks for its own heading in every line
 def _heading(line: str) -> str:
     """Dotted name of the section that begins in a line, or nothing."""
     found = re.match(r"\s*\[+([^\[\],]+)\]+\s*(#.*)?$", line)

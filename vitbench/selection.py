@@ -7,7 +7,8 @@ from vitbench import leaves
 from vitbench.case import Budget, Case, Model
 from vitbench.errors import UserError
 from vitbench.objective import Objective, parse
-from vitbench.papers import Paper, Table
+from vitbench.papers import Paper
+from vitbench.tables import Table
 
 QUICK_DATASET = "digits"
 
@@ -36,6 +37,8 @@ class Selection:
             UserError: naming the option and the nearest known names.
         """
         for name in self.datasets:
+            if name in leaves.OF_FOLDERS:
+                raise UserError(f"--dataset: {name} is whatever folder you name; write {name}:PATH")
             leaf = leaves.find("datasets", name, where="--dataset")
             for constant in ("DIGEST", "CLASSES", "IMAGE_SIZE"):
                 leaf.constant(constant)
@@ -54,9 +57,9 @@ class Selection:
 
     def _of(self, paper: Paper, table: Table) -> Iterator[Case]:
         quick = self.budget == Budget.QUICK
-        if quick and not all(case.recipe.quick for case in table.cases):
-            return  # a recipe such as fine-tuning from published weights has no quick form
-        printed = [case for case in table.cases if not quick or self.all_rows or is_settled(paper, case)]
+        # A recipe such as fine-tuning from published weights has no quick form.
+        runnable = [case for case in table.cases if case.recipe.quick or not quick]
+        printed = [case for case in runnable if not quick or self.all_rows or is_settled(paper, case)]
         rows = [*printed, *self._added(printed)]
         for case in rows:
             if not quick:
@@ -75,21 +78,26 @@ class Selection:
 
 
 def is_settled(paper: Paper, case: Case) -> bool:
-    """Whether a row has the weights that the paper settled on and its default arguments."""
-    objective = case.objective.without_arguments(paper.defaults)
-    return all(
-        not one.term.arguments and one.weight == paper.weights.get(one.name, 1.0 if one.name == "ce" else None)
-        for one in objective
-    )
+    """Whether a row has the weights that the paper settled on for its model and its default arguments."""
+    weights = {"ce": 1.0} | {term: by_model.get(case.model.name) for term, by_model in paper.weights.items()}
+    objective = case.objective.without_arguments(case.defaults)
+    return all(not one.term.arguments and one.weight == weights.get(one.name) for one in objective)
 
 
 def sizes(papers: Iterable[Paper], cases: Iterable[Case]) -> list[Case]:
-    """One case per model, set of terms and data set: sizes depend on nothing else.
+    """One case per model, set of terms, and number of classes and pixels: sizes depend on nothing else.
 
-    The data sets are those of the printed tables whatever the budget, for so are the sizes.
+    The data sets are those of the printed tables whatever the budget, for so are the sizes; of several with as many
+    classes and pixels, the first by name.
     """
     columns = {paper.name: sorted({case.dataset for case in paper.cases}) for paper in papers}
-    return _once(_untabled(replace(case, dataset=one), "size") for case in cases for one in columns[case.paper])
+    found = (_untabled(replace(case, dataset=one), "size") for case in cases for one in columns[case.paper])
+    counted: dict[tuple[str, int, int], Case] = {}
+    for case in _once(found):
+        data = leaves.find("datasets", case.dataset)
+        pixels = case.recipe.image_size or data.constant("IMAGE_SIZE")
+        counted.setdefault((case.id.rpartition("/")[0], data.constant("CLASSES"), pixels), case)
+    return list(counted.values())
 
 
 def timings(cases: Iterable[Case]) -> list[Case]:
@@ -110,9 +118,10 @@ def _once(cases: Iterable[Case]) -> list[Case]:
 
 def _untabled(case: Case, table: str) -> Case:
     objective = Objective(summands=case.objective.without_arguments(case.defaults).unweighted().summands)
-    return replace(case, table=table, objective=objective, claims=())
+    return replace(case, table=table, objective=objective, claims=(), reading="")
 
 
 def sort_key(case: Case) -> tuple[str, ...]:
     """By paper, table, model, then plain cross-entropy before the methods that are compared with it."""
-    return (case.paper, case.table, case.model.name, "" if case.is_baseline else str(case.objective), case.dataset)
+    objective = "" if case.is_baseline else str(case.objective)
+    return (case.paper, case.table, case.model.name, objective, case.dataset, case.reading)

@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vitbench import baselines, compare, identity, machine, papers
+from vitbench import baselines, compare, identity, machine, papers, published
 from vitbench.baselines import ANY, Measurement
 from vitbench.case import Budget, Case
 from vitbench.compare import Finding, Verdict
@@ -118,6 +118,7 @@ class Session:
         Raises:
             UserError, NonFinite, OutOfMemory, TimeUp: as `vitbench.run.execute`.
         """
+        self.fetch(case)
         identities = [self.run_of(case, seed) for seed in self.options.all_seeds]
         plain = [] if case.is_baseline else [self.run_of(case.baseline, seed) for seed in self.options.all_seeds]
         if not all(self.is_done(one) for one in (*plain, *identities)) and not self.has_time(self.pace(case)):
@@ -147,8 +148,31 @@ class Session:
         """The run that a case needs under a seed."""
         options = self.options
         return identity.of_run(
-            case, budget=options.budget, seed=seed, precision=options.precision, micro_batch=options.micro_batch
+            case,
+            budget=options.budget,
+            seed=seed,
+            precision=options.precision,
+            micro_batch=options.micro_batch,
+            image_size=options.image_size,
+            weights=self._weights_of(case),
         )
+
+    def fetch(self, case: Case) -> None:
+        """Get the published weights that a case starts from, where that is asked for; its identity names them.
+
+        Raises:
+            DataAbsent: if they are not there and cannot be fetched.
+        """
+        if case.recipe.start == "published":
+            fetch = published.from_hub if self.options.download else None
+            published.ensure(case.model.at(self.options.budget), self.options.weights, fetch=fetch)
+
+    def _weights_of(self, case: Case) -> str:
+        """Digest of the published weights that a case starts from, "" where it starts from none or they are absent."""
+        if case.recipe.start != "published":
+            return ""
+        path = published.find(case.model.at(self.options.budget), self.options.weights)
+        return "" if path is None else published.digest(path)
 
     def timing_of(self, case: Case, kind: str, key: Mapping[str, str] | None = None) -> Identity:
         """The timing that a case needs on this machine, or on the one that a key names."""
@@ -196,6 +220,7 @@ class Session:
         setting = run.Setting(
             store=self.store,
             data=self.options.data,
+            weights=self.options.weights,
             download=self.options.download,
             device=self.options.device,
             engine=self.options.engine_name,

@@ -26,15 +26,20 @@ class Total(nn.Module):
         self.terms = nn.ModuleList(terms.values())
         self.register_buffer("weights", torch.tensor([weights[name] for name in terms]), persistent=False)
 
-    def forward(self, step: Step) -> tuple[Tensor, Tensor]:
+    def forward(self, step: Step, factors: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Total loss, and the raw value of each term (T,), detached, in the order of `names`.
+
+        Args:
+            step: what the terms see.
+            factors: (T,), what each weight is multiplied by at this step; None: nothing.
 
         Raises:
             UserError: if a term does not return one number that the network's weights can lower.
         """
         values = [_number(name, term(step)) for name, term in zip(self.names, self.terms, strict=True)]
         raw = torch.stack(values)  # (T,)
-        return torch.dot(self.weights, raw), raw.detach()
+        weights = self.weights if factors is None else self.weights * factors
+        return torch.dot(weights, raw), raw.detach()
 
     def after_step(self) -> None:
         """Tell every term that owns a state that a step was taken."""

@@ -70,7 +70,8 @@ def train(
         checkpoint: what `watch.save` was given, to go on from; trains to the bits of an uninterrupted run.
 
     Returns:
-        The curves, one entry an epoch: phase, epoch, lr, loss, terms (raw values), accuracy, seconds.
+        The curves, one entry an epoch: phase, epoch, lr, loss, terms (raw values), weighted (what they add to the
+        loss), accuracy, seconds.
 
     Raises:
         NonFinite: if the loss or a weight stops being a finite number.
@@ -83,7 +84,7 @@ def train(
     if start["phase"] >= len(phases) or start["epoch"] > phases[start["phase"]].epochs or len(curves) != done:
         raise Unfit("it stands at an epoch that this training does not have")
     engine = engine or Engine()
-    with torch.random.fork_rng(devices=_cuda(data)):
+    with torch.random.fork_rng(devices=_cuda(network)):
         for number, phase in list(enumerate(phases))[start["phase"] :]:
             learner = Learner(network, total, data, phase, precision=precision, micro_batch=micro_batch)
             first = 0
@@ -131,8 +132,9 @@ def _one_epoch(
     seconds = time.perf_counter() - started
     learner.stop_if_ruined(epoch)
     mean = losses.mean(dim=0).tolist()
-    terms = dict(zip(learner.total.names, mean[1:], strict=True))
-    curve = {"epoch": epoch + 1, "lr": learner.lr, "loss": mean[0], "terms": terms}
+    weighted = (losses[:, 1:] * learner.plan.factors * learner.total.weights).mean(dim=0).tolist()
+    terms, shares = (dict(zip(learner.total.names, one, strict=True)) for one in (mean[1:], weighted))
+    curve = {"epoch": epoch + 1, "lr": learner.lr, "loss": mean[0], "terms": terms, "weighted": shares}
     return curve | {"accuracy": watch.evaluate(), "seconds": seconds}
 
 
@@ -152,5 +154,5 @@ def generator(seed: int, *names: object, device: torch.device | str = "cpu") -> 
     return torch.Generator(device).manual_seed(derived(seed, *names))
 
 
-def _cuda(data: Images) -> list[torch.device]:
-    return [data.images.device] if data.images.device.type == "cuda" else []
+def _cuda(network: nn.Module) -> list[torch.device]:
+    return list({one.device for one in network.parameters() if one.device.type == "cuda"})

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import timm
 import torch
 import torch.nn.functional as F
 
@@ -31,14 +32,16 @@ def arguments(name):
     return inspect.signature(find("models", name).load()).parameters
 
 
-def size_of(name):
-    """The image size that a model is built for unless it is told another one."""
-    default = arguments(name)["image_size"].default
-    return 64 if default is inspect.Parameter.empty else default
+def size_of(name, variant):
+    """The image size that a variant is designed for, as timm is told it; one that is quick for timm's own."""
+    if name == "timm":
+        return 64
+    find("models", name).load()  # which registers its variants
+    return timm.get_pretrained_cfg_value(f"vitbench_{name}_{variant}", "input_size")[-1]
 
 
 def build(name, variant, *, seed=0):
-    return golden_models.build(name, variant=variant, classes=5, image_size=size_of(name), seed=seed)
+    return golden_models.build(name, variant=variant, classes=5, image_size=size_of(name, variant), seed=seed)
 
 
 def build_on_meta(name, variant):
@@ -46,9 +49,9 @@ def build_on_meta(name, variant):
         return build(name, variant)
 
 
-def images_for(name, count, device="cpu"):
-    generator = torch.Generator().manual_seed(0)
-    return torch.rand(count, 3, size_of(name), size_of(name), generator=generator).to(device)
+def images_for(name, variant, count, device="cpu"):
+    size, generator = size_of(name, variant), torch.Generator().manual_seed(0)
+    return torch.rand(count, 3, size, size, generator=generator).to(device)
 
 
 EVERY = [(name, variant) for name in NAMES for variant in constants(name).get("VARIANTS", TIMM)]
@@ -83,18 +86,36 @@ def test_it_is_built_from_classes_image_size_and_variant_alone(name):
 @every_name
 def test_an_unknown_variant_is_refused_with_the_known_ones(name):
     with pytest.raises(UserError, match=r"'tinny'.*known: "):
-        build(name, "tinny")
+        golden_models.build(name, variant="tinny")
 
 
 @every_variant
 def test_it_runs_on_meta_with_the_shapes_that_its_terms_are_built_for(name, variant):
     model = build_on_meta(name, variant)
-    out = model(images_for(name, 3, "meta"))
-    shape = shape_of(model, image_size=size_of(name))
+    out = model(images_for(name, variant, 3, "meta"))
+    shape = shape_of(model, image_size=size_of(name, variant))
     assert out.logits.shape == (3, 5) == (3, shape.classes)
     assert out.embedding.shape == (3, shape.embedding)
     assert out.grids[-1].shape == (3, shape.channels, shape.height, shape.width)
     assert all(grid.ndim == 4 and len(grid) == 3 for grid in out.grids)
+
+
+@pytest.mark.parametrize(("name", "variant"), [(name, variant) for name, variant in EVERY if name != "timm"])
+def test_without_an_image_size_a_variant_is_built_for_its_own(name, variant):
+    with torch.device("meta"):
+        model = find("models", name).load()(classes=5, variant=variant)
+    expected = build_on_meta(name, variant).state_dict()
+    assert {key: one.shape for key, one in model.state_dict().items()} == {
+        key: one.shape for key, one in expected.items()
+    }
+
+
+def test_the_variants_of_the_imagenet_sized_networks_are_for_224_pixels_and_all_others_for_32():
+    large = {("swin", "swin_tiny"), ("t2t", "t2t_vit_14"), ("cvt", "cvt_13")}
+    assert {(one, size_of(*one)) for one in EVERY if one[0] != "timm"} == {
+        (one, 224 if one in large else 32) for one in EVERY if one[0] != "timm"
+    }
+    assert large < set(EVERY)
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "timm"])
@@ -114,20 +135,20 @@ def test_the_thesis_has_a_grid_of_eight_by_eight_with_312_channels_and_15_millio
 @every_variant
 def test_the_logits_depend_on_every_trainable_parameter(name, variant):
     model = build_on_meta(name, variant)
-    model(images_for(name, 2, "meta")).logits.sum().backward()
+    model(images_for(name, variant, 2, "meta")).logits.sum().backward()
     assert [key for key, one in model.named_parameters() if one.requires_grad and one.grad is None] == []
 
 
 @every_small_one
 def test_no_trainable_parameter_has_a_gradient_of_zero(name, variant):
     model = golden_models.stir(build(name, variant))
-    F.cross_entropy(model(images_for(name, 10)).logits, torch.arange(10) % 5).backward()
+    F.cross_entropy(model(images_for(name, variant, 10)).logits, torch.arange(10) % 5).backward()
     assert [key for key, one in model.named_parameters() if one.requires_grad and not one.grad.abs().sum() > 0] == []
 
 
 @every_small_one
 def test_in_eval_mode_an_image_is_judged_without_its_neighbours(name, variant):
-    model, images = golden_models.stir(build(name, variant)).eval(), images_for(name, 4)
+    model, images = golden_models.stir(build(name, variant)).eval(), images_for(name, variant, 4)
     with torch.no_grad():
         alone, together = model(images[:1]), model(images)
     torch.testing.assert_close(alone.logits, together.logits[:1], rtol=1e-4, atol=1e-5)
@@ -145,9 +166,9 @@ def test_the_seed_decides_the_weights(name, variant):
 @every_small_one
 def test_a_saved_state_gives_the_same_logits_to_another_instance(name, variant):
     model, other = build(name, variant, seed=0).eval(), build(name, variant, seed=1).eval()
-    assert not torch.equal(model(images_for(name, 2)).logits, other(images_for(name, 2)).logits)
+    assert not torch.equal(model(images_for(name, variant, 2)).logits, other(images_for(name, variant, 2)).logits)
     other.load_state_dict(model.state_dict(), strict=True)
-    assert torch.equal(model(images_for(name, 2)).logits, other(images_for(name, 2)).logits)
+    assert torch.equal(model(images_for(name, variant, 2)).logits, other(images_for(name, variant, 2)).logits)
 
 
 @every_small_one

@@ -1,5 +1,7 @@
 """Predictions, their correctness and its bits, against scikit-learn, torchvision and numbers by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ from torchvision.transforms.functional import to_tensor
 
 from vitbench.contracts import Images, Output
 from vitbench.errors import NonFinite, OutOfMemory, UserError
-from vitbench.measure.accuracy import accuracy, correct, pack, predict, unpack
+from vitbench.measure.accuracy import accuracy, batches, correct, pack, predict, unpack
 from vitbench.measure.attack import fgsm
 
 
@@ -59,6 +61,22 @@ def test_pixels_are_scaled_as_torchvision_scales_them():
     predict(model, data)
     expected = [to_tensor(image.permute(1, 2, 0).numpy()) for image in data.images]
     assert torch.equal(model.shown[0][0], torch.stack(expected))
+
+
+def test_a_network_sees_what_the_data_prepares_batch_by_batch():
+    model, data = Seen(), images_of(5)
+    predict(model, replace(data, prepare=lambda images: images.flip(-1)[..., :6]), batch_size=2)
+    expected = [to_tensor(image.permute(1, 2, 0).numpy()) for image in data.images.flip(-1)[..., :6]]
+    assert [len(one[0]) for one in model.shown] == [2, 2, 1]
+    assert torch.equal(torch.cat([one[0] for one in model.shown]), torch.stack(expected))
+
+
+@pytest.mark.parametrize(("side", "count"), [(8, 1000), (96, 1000), (192, 250), (4000, 1)])
+def test_of_large_images_fewer_go_at_once(side, count):
+    data = Images(images=torch.zeros(1, 3, 1, 1, dtype=torch.uint8), labels=torch.zeros(1, dtype=torch.int64))
+    many = replace(data, images=data.images.expand(1001, 3, side, side), labels=data.labels.expand(1001))
+    images, _ = next(batches(nn.Identity(), many))
+    assert len(images) == count
 
 
 def test_pixels_take_the_precision_of_double_weights():

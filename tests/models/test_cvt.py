@@ -6,16 +6,6 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from vitbench.models import cvt
 
-CVT_13 = {
-    "dims": (64, 192, 384),
-    "heads": (1, 3, 6),
-    "depths": (1, 2, 10),
-    "kernels": (7, 3, 3),
-    "strides": (4, 2, 2),
-    "head_dim": 64,
-    "mlp_ratio": 4,
-}
-
 
 def trainable(model):
     return sum(one.numel() for one in model.parameters() if one.requires_grad)
@@ -40,7 +30,7 @@ def test_the_thesis_network_has_the_parameters_counted_by_hand(classes, expected
 
 def test_with_the_sizes_of_the_paper_it_is_cvt_13():
     # Wu et al. 2021, Table 3: 20 M parameters, 4.5 G MACs.
-    model = on_meta(cvt.CvT, num_classes=1000, **CVT_13).eval()
+    model = on_meta(cvt.build, classes=1000, variant="cvt_13").eval()
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         model(torch.empty(1, 3, 224, 224, device="meta"))
     assert trainable(model) == 19_936_296
@@ -115,3 +105,13 @@ def test_the_grid_is_what_the_classifier_averages_and_there_is_no_class_token():
 
 def test_it_takes_images_of_any_size():
     assert cvt.build(classes=10, variant="tiny")(torch.rand(2, 3, 48, 64)).grids[0].shape == (2, 48, 6, 8)
+
+
+def test_linear_layers_start_from_a_normal_of_a_fiftieth_and_those_of_cvt_13_as_torch_starts_them():
+    torch.manual_seed(0)
+    thesis, published = (cvt.build(classes=10, variant=one).network.stages[2] for one in ("floros2024", "cvt_13"))
+    assert thesis[1].mlp.fc1.weight.std().item() == pytest.approx(0.02, rel=0.02)
+    weight, bound = published[1].mlp.fc1.weight, 384**-0.5  # uniform, by fan-in: Kaiming with a slope of sqrt(5)
+    assert weight.abs().max() <= bound
+    assert weight.std().item() == pytest.approx(bound / 3**0.5, rel=0.02)
+    assert thesis[1].mlp.fc1.bias.abs().max() == 0 < published[1].mlp.fc1.bias.abs().max() <= bound

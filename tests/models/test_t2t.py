@@ -7,9 +7,6 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from vitbench.models import t2t
 
-SPLITS_224 = ((7, 4, 2), (3, 2, 1), (3, 2, 1))
-T2T_VIT_14 = {"splits": SPLITS_224, "token_dim": 64, "embed_dim": 384, "depth": 14, "num_heads": 6, "mlp_ratio": 3}
-
 
 def trainable(model):
     return sum(one.numel() for one in model.parameters() if one.requires_grad)
@@ -34,7 +31,7 @@ def test_the_thesis_network_has_the_parameters_counted_by_hand(classes, expected
 
 def test_with_the_sizes_of_the_paper_it_is_t2t_vit_14():
     # Yuan et al. 2021, Table 2: 21.5 M parameters, 4.8 G MACs (5.2 G with softmax attention in the token transformers).
-    model = on_meta(t2t.T2T, img_size=224, num_classes=1000, **T2T_VIT_14).eval()
+    model = on_meta(t2t.build, classes=1000, variant="t2t_vit_14").eval()
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         model(torch.empty(1, 3, 224, 224, device="meta"))
     assert trainable(model) == 21_465_806
@@ -126,7 +123,7 @@ def test_the_class_token_is_first_is_read_by_the_classifier_and_is_no_cell():
 
 
 def test_the_tokens_of_an_image_that_is_not_square_keep_its_aspect():
-    model = t2t.T2T(img_size=(32, 64), **t2t.VARIANTS["tiny"])
+    model = t2t._create("tiny", img_size=(32, 64))
     assert model.patch_embed.grid_size == (4, 8)
     assert model.forward_features(torch.rand(1, 3, 32, 64)).shape == (1, 33, 48)
 
@@ -153,3 +150,27 @@ def test_the_switch_of_timm_decides_whether_attention_is_fused():
     finally:
         set_fused_attn(bool(before))
     torch.testing.assert_close(*outs)
+
+
+def test_in_training_a_tenth_of_what_the_token_transformers_add_to_their_values_is_dropped():
+    torch.manual_seed(0)
+    network = t2t.build(classes=10, variant="t2t_vit_14").network
+    first, tokens = network.patch_embed.transformers[0].train(), torch.rand(2, 200, 3 * 49)
+    value = first.qkv(first.norm1(tokens))[..., 128:]
+    torch.nn.init.zeros_(first.mlp.fc2.weight)
+    torch.nn.init.constant_(first.mlp.fc2.bias, 100.0)  # so that what the MLP adds is 0 or 100 / .9
+    torch.nn.init.zeros_(first.proj.weight)
+    torch.nn.init.constant_(first.proj.bias, 1000.0)
+    dropped = (first(tokens) - value).div(1000 / 9).round()  # in ninths of .9 x 1000
+    shares = {count: (dropped == count).float().mean().item() for count in (0, 1, 10, 11)}
+    assert shares == pytest.approx({0: 0.01, 1: 0.09, 10: 0.09, 11: 0.81}, abs=0.01)
+    others = [one for one in network.blocks.modules() if isinstance(one, torch.nn.Dropout)]
+    assert {one.p for one in others} == {0.0}
+
+
+def test_in_evaluation_and_in_the_networks_of_the_thesis_nothing_is_dropped():
+    torch.manual_seed(0)
+    large, small = (t2t.build(classes=10, variant=variant) for variant in ("t2t_vit_14", "floros2024"))
+    for module in (large.network.patch_embed.transformers[0].eval(), small.network.patch_embed.transformers[0]):
+        tokens = torch.rand(2, 50, 3 * 49)
+        assert torch.equal(module(tokens), module(tokens))

@@ -1,6 +1,7 @@
 import pytest
 import timm as library
 import torch
+import torchvision
 
 from vitbench.errors import UserError
 from vitbench.models import timm
@@ -44,6 +45,24 @@ def test_the_logits_are_those_of_the_network_that_timm_makes():
     network = library.create_model("test_vit", num_classes=4, img_size=32).eval()
     images = torch.rand(2, 3, 32, 32)
     torch.testing.assert_close(model(images).logits, network(2 * images - 1))
+
+
+def test_with_the_same_weights_resnet50_is_that_of_torchvision_and_the_grid_its_last_map():
+    torch.manual_seed(0)
+    theirs = torchvision.models.resnet50(num_classes=7).train()
+    with torch.no_grad():
+        theirs(torch.rand(4, 3, 64, 64))  # so that no running mean or variance is where it starts
+    model = timm.build(classes=7, image_size=224, variant="resnet50").eval()
+    model.network.load_state_dict(theirs.eval().state_dict(), strict=True)
+    images = torch.rand(1, 3, 224, 224)
+    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    normalised = (images - mean.view(3, 1, 1)) / std.view(3, 1, 1)
+    trunk = torch.nn.Sequential(*list(theirs.children())[:-2])
+    with torch.no_grad():
+        out, features, logits = model(images), trunk(normalised), theirs(normalised)
+    torch.testing.assert_close(out.logits, logits, rtol=1e-4, atol=1e-4)
+    assert out.grids[0].shape == (1, 2048, 7, 7)
+    torch.testing.assert_close(out.grids[0], features, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("variant", ["convnext_nanno", "convnext_nano.no_such_tag", "hf-hub:timm/convnext_nano", ""])

@@ -1,4 +1,6 @@
-"""A small paper, and measurements of it made by hand."""
+"""Two small papers, one whose tables are run by several recipes, and measurements of them made by hand."""
+
+from dataclasses import replace
 
 import pytest
 
@@ -90,11 +92,214 @@ right = "ce"
 metric = "fgsm_drop"
 """
 
+TWOFOLD = """\
+title = "Two experiments under one name"
+authors = "C. Three"
+year = 2025
+venue = "Conference"
+
+[models]
+vit = { printed = "ViT-T", full = "vit/floros2024", tiny = "vit/tiny" }
+cvt = { printed = "CvT-9", full = "cvt/floros2024", tiny = "cvt/tiny" }
+
+[terms.drloc]
+pairs = 64
+
+[datasets]
+imagenet = { status = "printed-only", reason = "no loader" }
+cifar100 = { status = "needs-data", reason = "fetch it by hand" }
+
+[recipes.paper]
+protocol = "paper"
+selection = "best"
+terms = { drloc = { sharing = "image" } }
+[[recipes.paper.phases]]
+epochs = 100
+batch_size = 1024
+optimizer = { name = "adamw", lr = 1e-3, weight_decay = 0.05 }
+schedule = { name = "cosine", warmup_epochs = 20, min_lr = 1e-5 }
+augmentation = ["flip"]
+[[recipes.paper.quick]]
+epochs = 2
+batch_size = 16
+optimizer = { name = "adam", lr = 1e-3 }
+schedule = { name = "constant" }
+
+[recipes.code]
+protocol = "code"
+selection = "best"
+[[recipes.code.phases]]
+epochs = 101
+batch_size = 1024
+optimizer = { name = "adamw", lr = 1e-3, weight_decay = 0.05 }
+schedule = { name = "cosine", warmup_epochs = 20, min_lr = 1e-5, epochs = 300 }
+augmentation = ["flip"]
+weights = { drloc = { rise_epochs = 20, end_epoch = 300 } }
+[[recipes.code.quick]]
+epochs = 2
+batch_size = 16
+optimizer = { name = "adam", lr = 1e-3 }
+schedule = { name = "constant" }
+weights = { drloc = { rise_epochs = 1, end_epoch = 3 } }
+
+[recipes.paper-300]
+protocol = "paper"
+selection = "best"
+terms = { drloc = { sharing = "image" } }
+[[recipes.paper-300.phases]]
+epochs = 300
+batch_size = 1024
+optimizer = { name = "adamw", lr = 1e-3, weight_decay = 0.05 }
+schedule = { name = "cosine", warmup_epochs = 20, min_lr = 1e-5 }
+augmentation = ["flip"]
+
+[recipes.rerun]
+protocol = "code"
+selection = "best"
+[[recipes.rerun.phases]]
+epochs = 101
+batch_size = 128
+optimizer = { name = "adamw", lr = 1.25e-4, weight_decay = 0.05 }
+schedule = { name = "cosine", warmup_epochs = 20, min_lr = 1e-5, epochs = 300 }
+augmentation = ["flip"]
+weights = { drloc = { rise_epochs = 20, end_epoch = 300 } }
+
+[recipes.finetune]
+protocol = "paper"
+selection = "best"
+start = "published"
+[[recipes.finetune.phases]]
+epochs = 100
+batch_size = 1024
+optimizer = { name = "adamw", lr = 1e-4 }
+schedule = { name = "constant" }
+
+[quick]
+weights = { drloc = 0.5 }
+
+[tables."1"]
+title = "Data"
+where = "page 1"
+of = "datasets"
+columns = ["train_images", "test_images", "classes"]
+rows = [
+  ["imagenet", 1281167, 100000, 1000],
+  ["cifar10",    50000,  10000,   10],
+  ["cifar100",   50000,  20000,  "-"],
+]
+notes = [{ dataset = "imagenet", metric = "test_images", text = "the validation images are 50,000" }]
+
+[tables."2"]
+title = "Pairs"
+where = "page 2"
+recipes = ["paper", "code"]
+columns = ["cifar10"]
+rows = [
+  ["vit", "ce",                     50.00],
+  ["vit", "ce + 0.5*drloc(pairs=32)", 58.00],
+  ["vit", "ce + 0.5*drloc",         60.00],
+]
+
+[tables."3"]
+title = "Longer training"
+where = "page 3"
+[[tables."3".parts]]
+recipes = ["paper", "code"]
+columns = [
+  { dataset = "", metric = "params" },
+  "cifar100", { dataset = "cifar100", metric = "accuracy_std" }, { dataset = "cifar100", metric = "gain" },
+]
+rows = [
+  ["vit", "ce",             29, 80.00, 0.10, "-"],
+  ["vit", "ce + 0.5*drloc", 29, 81.20, 0.05, 1.20],
+]
+notes = [{ model = "vit", objective = "ce", metric = "params", text = "rounded up by its authors" }]
+[[tables."3".parts]]
+recipe = "paper-300"
+columns = ["cifar100", { dataset = "cifar100", metric = "gain" }]
+rows = [
+  ["vit", "ce",             85.00, "-"],
+  ["vit", "ce + 0.5*drloc", 85.50, 0.50],
+]
+
+[tables."4"]
+title = "From scratch"
+where = "page 4"
+[[tables."4".parts]]
+recipes = ["paper", "code"]
+columns = [
+  "cifar10",  { dataset = "cifar10",  metric = "gain" },
+  "cifar100", { dataset = "cifar100", metric = "gain" },
+]
+rows = [
+  ["cvt", "ce",             70.00, "-",  40.00, "-"],
+  ["cvt", "ce + 0.5*drloc", 71.00, 1.10, 39.50, -0.50],
+  ["vit", "ce",             50.00, "-",  30.00, "-"],
+  ["vit", "ce + 0.5*drloc", 60.00, 10.00, 33.00, 3.40],
+]
+notes = [
+  { model = "vit", objective = "ce + 0.5*drloc", dataset = "cifar100", metric = "gain", text = "a misprint" },
+]
+[[tables."4".parts]]
+recipe = "rerun"
+source = "rerun"
+columns = ["cifar10"]
+rows = [["vit", "ce", 86.00], ["vit", "ce + 0.5*drloc", 88.00]]
+note = "from their logs"
+
+[tables."5"]
+title = "Fine-tuned"
+where = "page 5"
+recipe = "finetune"
+status = "needs-weights"
+reason = "fetch the weights by hand"
+columns = ["cifar10", { dataset = "cifar10", metric = "gain" }]
+rows = [["vit", "ce", 97.00, "-"], ["vit", "ce + 0.5*drloc", 97.50, 0.50]]
+
+[[conclusions]]
+text = "DRLoc always helps"
+where = "abstract"
+table = "4"
+models = ["cvt", "vit"]
+datasets = ["cifar10", "cifar100"]
+left = "ce + 0.5*drloc"
+is = "higher"
+right = "ce"
+
+[[conclusions]]
+text = "DRLoc helps in long training"
+where = "page 3"
+table = "3"
+models = ["vit"]
+datasets = ["cifar100"]
+left = "ce + 0.5*drloc"
+is = "higher"
+right = "ce"
+
+[[conclusions]]
+text = "DRLoc helps fine-tuning"
+where = "page 5"
+table = "5"
+models = ["vit"]
+datasets = ["cifar10"]
+left = "ce + 0.5*drloc"
+is = "higher"
+right = "ce"
+"""
+
 
 @pytest.fixture
 def paper(tmp_path):
     path = tmp_path / "small2026.toml"
     path.write_text(TEXT)
+    return papers.load(path)
+
+
+@pytest.fixture
+def twofold(tmp_path):
+    """A paper whose tables are run by several recipes."""
+    path = tmp_path / "twofold2025.toml"
+    path.write_text(TWOFOLD)
     return papers.load(path)
 
 
@@ -148,3 +353,42 @@ def results(measured):
             measured("vit", "ce + 0.1*me", "cifar10", 26.0, "fgsm_drop"),
         ]
     )
+
+
+@pytest.fixture
+def of_twofold(measured):
+    """Makes one measurement of the paper that several recipes run."""
+
+    def make(recipe, model, objective, dataset, value, metric="best_accuracy", **changes):
+        return measured(
+            model, objective, dataset, value, metric, **{"paper": "twofold2025", "recipe": recipe, **changes}
+        )
+
+    return make
+
+
+@pytest.fixture
+def twofold_results(of_twofold):
+    """Most of Table 4 and of Table 2 by both protocols, the re-run, sizes, and the quick form."""
+    method, size = "ce + 0.5*drloc", {"seed": "", "machine": "any", "device": ""}
+    quick = {"budget": "quick", "machine": "", "device": "a processor"}
+    made = [
+        of_twofold("paper", "vit", "ce", "cifar10", 52.0),
+        of_twofold("paper", "vit", method, "cifar10", 61.0),
+        of_twofold("code", "vit", "ce", "cifar10", 85.0),
+        of_twofold("code", "vit", method, "cifar10", 87.5),
+        of_twofold("code", "vit", method, "cifar10", 88.5, seed="1"),
+        of_twofold("code", "vit", "ce", "cifar10", 86.0, seed="1"),
+        of_twofold("code", "vit", "ce", "cifar100", 60.0),
+        of_twofold("rerun", "vit", "ce", "cifar10", 86.2),
+        of_twofold("rerun", "vit", method, "cifar10", 88.1),
+        of_twofold("", "vit", "ce", "cifar100", 28.61, "params", **size),
+        of_twofold("", "vit", "ce", "cifar100", 4.49, "macs", **size),
+        of_twofold("", "vit", "ce + drloc", "cifar100", 28.31, "params", **size),
+        of_twofold("paper", "vit", "ce", "digits", 95.0, "accuracy", **quick),
+        of_twofold("paper", "vit", method, "digits", 96.5, "accuracy", **quick),
+        of_twofold("code", "vit", "ce", "digits", 95.5, "accuracy", **quick),
+        of_twofold("code", "vit", method, "digits", 95.0, "accuracy", **quick),
+    ]
+    accuracies = [replace(one, metric="accuracy", value=one.value - 1) for one in made if one.metric == "best_accuracy"]
+    return Results([*made, *accuracies])

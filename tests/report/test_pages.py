@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from vitbench.case import Budget
-from vitbench.report import pages, tables
+from vitbench.case import Budget, Status
+from vitbench.report import pages
 from vitbench.report.pages import Material
 from vitbench.report.results import Results
 from vitbench.selection import Selection
@@ -39,14 +39,27 @@ def material(paper, results, measured):
     )
 
 
-def test_a_page_is_what_it_was(paper, material):
-    """The whole page of a small paper; after a wanted change delete the golden file, run this twice, read the diff."""
-    golden = GOLDEN / "small2026.md"
-    page = pages.page(paper, material)
+@pytest.fixture
+def material_of_twofold(twofold, twofold_results):
+    """A paper that several recipes run, with something of everything measured."""
+    cases = {budget: Selection(budget=budget).cases([twofold]) for budget in (Budget.PAPER, Budget.QUICK)}
+    return Material(papers=[twofold], results=twofold_results, cases=cases)
+
+
+def check(page, golden):
+    """A page is the golden one; after a wanted change delete the file, run this twice, read the diff."""
     if not golden.exists():
         golden.write_text(page, encoding="utf-8")
         pytest.fail(f"{golden} was missing and is written; read it, then run again")
     assert page == golden.read_text(encoding="utf-8")
+
+
+def test_the_page_of_a_paper_of_one_recipe_is_what_it_was(paper, material):
+    check(pages.page(paper, material), GOLDEN / "small2026.md")
+
+
+def test_the_page_of_a_paper_of_several_recipes_is_what_it_was(twofold, material_of_twofold):
+    check(pages.page(twofold, material_of_twofold), GOLDEN / "twofold2025.md")
 
 
 def test_every_paper_has_its_page_and_the_index_leads_there(tmp_path, paper, material):
@@ -98,8 +111,9 @@ NASTY = [
 def nasty(paper, measured, name):
     table = replace(paper.tables[0], title=name, where=name)
     cases = [replace(case, model=replace(case.model, printed=name)) for case in table.cases]
-    claims = [replace(claim, note=name) for claim in cases[0].claims]
-    table = replace(table, cases=(replace(cases[0], claims=tuple(claims)), *cases[1:]))
+    first, *others = table.printed
+    noted = replace(first, claim=replace(first.claim, note=name, status=Status.NEEDS_DATA, reason=name))
+    table = replace(table, cases=tuple(cases), printed=(noted, *others))
     changed = replace(paper, title=name, authors=name, venue=name, tables=(table,), conclusions=())
     made = [measured("vit", "ce", "cifar10", 60.0, device=name, commit=name, torch=name)]
     links = {"0123456789ab": f"file:///{name}"}
@@ -114,37 +128,6 @@ def test_no_name_breaks_a_table_or_the_lines_around_it(paper, measured, name):
     assert len(page.split("\n")) == len(plain.split("\n"))
     assert [[len(row) for row in grid] for grid in grids(page)] == [[len(row) for row in grid] for grid in grids(plain)]
     assert "<" not in page
-
-
-@pytest.mark.parametrize(
-    ("text", "written"),
-    [
-        (
-            "ce + 0.1*drloc + 0.1*me",
-            r"ce + 0.1\*drloc + 0.1\*me",
-        ),  # else Markdown takes the stars and sets it in italics
-        ("a | b", r"a \| b"),
-        ("a\\|b", r"a\\\|b"),
-        ("<b>", "&lt;b>"),
-        ("`x`", r"\`x\`"),
-        ("[x](y)", r"\[x](y)"),
-        ("AT&T &amp;", "AT&amp;T &amp;amp;"),
-        ("two\r\n lines", "two lines"),
-        ("71.90 ± 0.31 (n = 5)", "71.90 ± 0.31 (n = 5)"),
-        ("+4.50", "+4.50"),
-        ("fgsm_drop", "fgsm_drop"),
-    ],
-)
-def test_plain_text_is_shown_as_it_is(text, written):
-    assert pages._escaped(text) == written
-
-
-def test_only_our_own_bold_is_bold(tables_of, results):
-    _, rows = tables.printed_table(tables_of["1"], tables_of["1"].cases, results, "paper")
-    page = pages._markdown((["a"] * 12, rows))
-    assert page.count("**65.50**") == 1
-    assert r"0.1\*me" in page
-    assert "0.1*me" not in page
 
 
 def test_what_cannot_be_used_is_named_at_the_end(paper, material):
@@ -167,6 +150,48 @@ def test_the_notes_of_a_table_stand_below_it(paper, material):
 
 def quick_only(paper, material):
     return replace(material, cases={Budget.QUICK: Selection(all_rows=True).cases([paper])})
+
+
+def test_every_table_of_a_paper_of_several_recipes_has_as_many_cells_in_each_row(twofold, material_of_twofold):
+    found = list(grids(pages.page(twofold, material_of_twofold)))
+    assert len(found) == 16
+    for grid in found:
+        assert len({len(row) for row in grid}) == 1
+
+
+def test_with_nothing_measured_the_page_of_several_recipes_shows_print_and_says_not_run(twofold, material_of_twofold):
+    page = pages.page(twofold, replace(material_of_twofold, results=Results([])))
+    for heading in ("## Recipes", "## Data sets", "### Table 4 (page 4)", "## Sizes of the paper's networks"):
+        assert f"\n{heading}\n" in page
+    assert "+10.00" in page
+    assert "reproduced |" not in page.partition("## Recipes")[2]
+    for heading in ("## Runs", "## Speed", "## `quick` budget"):
+        assert heading not in page
+
+
+def test_what_was_not_run_is_shown_once_though_there_are_two_budgets(twofold, material_of_twofold):
+    cases = {one: Selection(budget=one).cases([twofold]) for one in (Budget.PAPER, Budget.SHORT)}
+    page = pages.page(twofold, replace(material_of_twofold, cases=cases))
+    full, _, short = page.partition("## The printed tables, `short` budget")
+    assert "+10.00" in full
+    assert "+10.00" not in short
+    assert short.count("Nothing of it was run under this budget.") == 4
+    alone = pages.page(twofold, replace(material_of_twofold, cases={Budget.SHORT: cases[Budget.SHORT]}))
+    assert "+10.00" in alone
+
+
+def test_a_quick_report_names_the_recipes_as_they_are_in_it(twofold, material_of_twofold):
+    cases = {Budget.QUICK: Selection().cases([twofold])}
+    page = pages.page(twofold, replace(material_of_twofold, cases=cases))
+    assert "printed" not in page.replace(pages.QUICK_NOTE, "")
+    recipes = page.partition("## Recipes")[2].partition("\n## ")[0]
+    assert "from 0 over 1 epochs, back at 0 after 3" in recipes
+    assert "rerun" not in recipes
+
+
+def test_the_index_counts_a_printed_number_once_whatever_reads_it(tmp_path, material_of_twofold):
+    index, _ = pages.write(tmp_path, material_of_twofold)
+    assert "| 10 of 21" in index.read_text(encoding="utf-8")
 
 
 def test_a_quick_report_compares_nothing_with_print(paper, material):

@@ -10,7 +10,7 @@ from vitbench.compare import standard_error
 from vitbench.objective import parse
 from vitbench.report import tables
 from vitbench.report.results import Results
-from vitbench.selection import Selection, sizes, timings
+from vitbench.selection import Selection
 
 
 def printed(table, results, cases=(), budget="paper"):
@@ -197,67 +197,6 @@ def test_a_quick_table_has_the_rows_that_a_user_adds(paper, measured):
     assert rows == [["resnet/tiny", "ce", "96.00", ""], ["resnet/tiny", "ce + 0.3*drloc", "97.00", "+1.00"]]
 
 
-def size(measured, model, terms, dataset, **values):
-    plain = {"seed": "", "recipe": "", "machine": "any", "device": ""}
-    return [measured(model, terms, dataset, value, metric, **plain) for metric, value in values.items()]
-
-
-def test_sizes_say_what_was_not_counted(paper, measured):
-    cases = sizes([paper], Selection().cases([paper]))
-    made = size(measured, "vit", "ce", "cifar10", params=5.4321, macs=0.9876, training_macs=2.963)
-    made += size(
-        measured,
-        "vit",
-        "ce + me",
-        "cifar10",
-        params=5.4321,
-        macs=0.9876,
-        term_params=4.705272,
-        training_macs_ratio=1.31,
-    )
-    headers, rows = tables.size_table(cases, Results(made))
-    assert headers[:4] == ["Model", "Terms", "Classes of", "params (M)"]
-    no = "not counted"
-    assert rows == [
-        ["ViT", "ce", "cifar10", "5.43", "0.988", no, no, no, "2.963", no],
-        ["ViT", "ce + me", "cifar10", "5.43", "0.988", no, no, "4.71", no, "1.31"],
-    ]
-
-
-def timed(measured, model, terms, **values):
-    return [
-        measured(model, terms, "digits", value, metric, budget="quick", seed="0") for metric, value in values.items()
-    ]
-
-
-def test_speeds_show_what_was_timed(paper, measured):
-    cases = timings(Selection().cases([paper]))
-    made = timed(
-        measured,
-        "vit",
-        "ce",
-        inference=1234.5,
-        training=400.4,
-        step_ms=12.345,
-        step_ratio=1.0,
-        training_noise=0.8,
-        peak_share=33.3,
-    )
-    made += timed(measured, "vit", "ce + me", training=300.0, step_ms=16.0, step_ratio=1.3)
-    made += timed(measured, "cvt", "ce + me", training=300.0)
-    results = Results(made)
-    (place,) = results.places("small2026", "quick")
-    headers, rows = tables.speed_table(cases, results.on(place), "quick")
-    assert len(headers) == 8  # without the memory, which was not measured
-    assert headers[-1] == "share of peak (%)"
-    assert rows == [
-        ["CvT", "ce + me", "-", "300", "-", "-", "-", "-"],
-        ["ViT", "ce", "1234", "400", "12.35", "1.00", "0.80", "33.30"],
-        ["ViT", "ce + me", "1234", "300", "16.00", "1.30", "-", "-"],
-    ]
-    assert tables.speed_table(cases, results.on(place), "paper")[1] == []
-
-
 def test_conclusions_are_held_against_print_and_against_ours(paper, results, measured):
     more = Results([*results, measured("cvt", "ce + 0.1*me", "cifar10", 75.0)])
     headers, rows = tables.conclusion_table(paper, more, ["paper", "short"])
@@ -278,6 +217,41 @@ def test_ours_decide_a_conclusion_only_beyond_the_noise_of_the_test_images(paper
     made += [measured(model, "ce + 0.1*me", "cifar10", 61.0 + gap) for model in ("vit", "cvt")]
     _, rows = tables.conclusion_table(paper, Results(made), ["paper"])
     assert rows[0][3] == holding
+
+
+def test_with_several_protocols_there_is_a_column_of_ours_for_each(twofold, of_twofold):
+    method = "ce + 0.5*drloc"
+    made = [of_twofold("paper", "vit", "ce", "cifar100", 80.0), of_twofold("paper", "vit", method, "cifar100", 90.0)]
+    made += [of_twofold("code", "vit", "ce", "cifar100", 80.0), of_twofold("code", "vit", method, "cifar100", 70.0)]
+    headers, rows = tables.conclusion_table(twofold, Results(made), ["paper"])
+    assert headers[2:] == [
+        *("in print", "ours, paper budget, protocol paper", "ours, paper budget, protocol code"),
+    ]
+    # In Table 4 CvT loses in print, and ViT under `code`. Table 3 has to hold at 100 and at 300 epochs, of which `code`
+    # has only the first. Table 5 is read by the text alone.
+    assert [row[2:] for row in rows] == [
+        ["contradicted", "not run", "contradicted"],
+        ["holds", "not run", "contradicted"],
+        ["holds", "not run", ""],
+    ]
+
+
+def test_a_table_printed_for_two_numbers_of_epochs_has_to_hold_for_both(twofold, of_twofold):
+    method = "ce + 0.5*drloc"
+    made = [
+        of_twofold(recipe, "vit", objective, "cifar100", value)
+        for recipe, values in (("paper", (80.0, 90.0)), ("paper-300", (85.0, 95.0)))
+        for objective, value in zip(("ce", method), values, strict=True)
+    ]
+    assert tables.conclusion_table(twofold, Results(made), ["paper"])[1][1][3] == "holds"
+    made[-1] = of_twofold("paper-300", "vit", method, "cifar100", 75.0)
+    assert tables.conclusion_table(twofold, Results(made), ["paper"])[1][1][3] == "contradicted"
+
+
+def test_a_data_set_without_a_loader_states_nothing():
+    assert tables.constant("cifar10", "TEST") == tables.test_images("cifar10") == 10_000
+    assert tables.constant("imagenet", "TEST") is None
+    assert tables.constant("cifar10", "NONE") is None
 
 
 def test_an_added_row_never_changes_what_print_says(paper, tables_of, results):

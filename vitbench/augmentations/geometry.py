@@ -113,10 +113,29 @@ def resize_windows(images: Tensor, windows: Tensor, height: int, width: int, int
     return torch.cat([_resize(*part, height, width, interpolation) for part in parts])
 
 
+def resize(images: Tensor, height: int, width: int, interpolation: str) -> Tensor:
+    """Resize whole images (B, C, H, W), uint8, as `resize_windows` does windows; the weights are the same for all."""
+    h, w = images.shape[2:]
+    whole = constants((0, 0, h, w), like=torch.empty(0, device=images.device))
+    rows = _resizing(whole[:1], whole[2:3], h, height, interpolation)  # (1, height, H)
+    columns = _resizing(whole[1:2], whole[3:], w, width, interpolation)  # (1, width, W)
+    parts = images.split(shares.at_once(images, height * width))
+    return torch.cat(
+        [_resample(part, rows.expand(len(part), -1, -1), columns.expand(len(part), -1, -1)) for part in parts]
+    )
+
+
 def _resize(images: Tensor, windows: Tensor, height: int, width: int, interpolation: str) -> Tensor:
-    b, c, h, w = images.shape
+    h, w = images.shape[2:]
     rows = _resizing(windows[:, 0], windows[:, 2], h, height, interpolation)  # (B, height, H)
     columns = _resizing(windows[:, 1], windows[:, 3], w, width, interpolation)  # (B, width, W)
+    return _resample(images, rows, columns)
+
+
+def _resample(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """Images (B, C, H, W) whose pixels are weighted along the columns (B, width, W), then the rows (B, height, H)."""
+    b, c, h, w = images.shape
+    height, width = rows.shape[1], columns.shape[1]
     lines = images.transpose(1, 2).to(torch.float32, memory_format=torch.contiguous_format).view(b, h * c, w)
     wide = _rounded(lines.bmm(columns.transpose(1, 2)))  # (B, H * C, width); Pillow keeps bytes between the passes
     resized = _rounded(rows.bmm(wide.view(b, h, c * width)))  # (B, height, C * width)

@@ -13,15 +13,16 @@ from vitbench.contracts import Images
 from vitbench.errors import NonFinite, UserError, memory_named
 
 VERSION = 1
+BATCH, SIDE = 1000, 96  # images a pass up to this height and width, fewer of larger ones: 183 of 224
 
 
-def predict(model: nn.Module, data: Images, *, batch_size: int = 1000) -> Tensor:
+def predict(model: nn.Module, data: Images, *, batch_size: int | None = None) -> Tensor:
     """Logits of every image, in evaluation mode and without gradients.
 
     Args:
         model: images (B, 3, H, W) in [0, 1] to `Output`; afterwards in the mode that it was in.
         data: N images, on any device; they go to the model's batch by batch.
-        batch_size: images per forward pass.
+        batch_size: images per forward pass; None: as `batches` has it.
 
     Returns:
         (N, K), on the model's device.
@@ -92,10 +93,13 @@ def evaluating(model: nn.Module) -> Iterator[None]:
             module.training = training
 
 
-def batches(model: nn.Module, data: Images, *, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Images (B, 3, H, W) in [0, 1] and labels (B,), in order, on the model's device.
+def batches(model: nn.Module, data: Images, *, batch_size: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
+    """Images (B, 3, H, W) in [0, 1], as a network sees them, and labels (B,), in order, on the model's device.
 
     Pixels are as precise as the weights but at least float32, as bfloat16 does not tell 1 from 1 - 1/255.
+
+    Args:
+        batch_size: B; None: `BATCH`, fewer where the images are large.
 
     Raises:
         UserError: if there are no images.
@@ -105,9 +109,13 @@ def batches(model: nn.Module, data: Images, *, batch_size: int) -> Iterator[tupl
     weight = next((one for one in model.parameters() if one.is_floating_point()), None)
     device = data.images.device if weight is None else weight.device
     dtype = torch.promote_types(torch.float32 if weight is None else weight.dtype, torch.float32)
+    prepare = data.prepare or (lambda images: images)
+    if batch_size is None:
+        height, width = prepare(data.images[:1]).shape[-2:]
+        batch_size = max(1, min(BATCH, BATCH * SIDE**2 // (height * width)))
     for start in range(0, len(data), batch_size):
         part = slice(start, start + batch_size)
-        yield data.images[part].to(device).to(dtype).div_(255), data.labels[part].to(device)
+        yield prepare(data.images[part].to(device)).to(dtype).div_(255), data.labels[part].to(device)
 
 
 def finite(logits: Tensor) -> Tensor:

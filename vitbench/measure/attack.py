@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -53,7 +53,7 @@ def fgsm(
     data: Images,
     *,
     eps: float = 1 / 255,
-    batch_size: int = 1000,
+    batch_size: int | None = None,
     generator: torch.Generator | None = None,
 ) -> Attack:
     """One step of `eps` on every pixel along the sign of the cross-entropy's gradient, not clamped.
@@ -88,7 +88,7 @@ def fgsm(
             attacked = _logits(model, images + eps * signs)
             bits.append(torch.stack([correct(clean, labels), correct(attacked, labels)]).cpu())  # (2, B)
         every = -(-len(data) // NOISY)
-        part = Images(images=data.images[::every], labels=data.labels[::every])
+        part = replace(data, images=data.images[::every], labels=data.labels[::every])
         noisy = _noisy(model, part, eps=eps, batch_size=batch_size, generator=generator)  # (M,)
     before, after = torch.cat(bits, dim=1)  # (N,) each
     reason = _reason(steady=steady, gradient=gradient, attacked=after[::every], noisy=noisy)
@@ -107,7 +107,9 @@ def _gradient_signs(model: nn.Module, images: Tensor, labels: Tensor) -> tuple[T
     return logits.detach(), gradient.sign()
 
 
-def _noisy(model: nn.Module, data: Images, *, eps: float, batch_size: int, generator: torch.Generator | None) -> Tensor:
+def _noisy(
+    model: nn.Module, data: Images, *, eps: float, batch_size: int | None, generator: torch.Generator | None
+) -> Tensor:
     """Whether predictions are correct after a step of `eps` along random signs: bool (M,) on the CPU."""
     parts = []
     for images, labels in batches(model, data, batch_size=batch_size):

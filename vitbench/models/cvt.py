@@ -2,17 +2,19 @@
 
 Source: Wu et al. 2021, arXiv:2103.15808, section 3 and Table 2. The variant `floros2024` is Floros 2024,
 thesis, chapter 3, which prints the 8 x 8 x 312 grid and about 15 M parameters; the rest is our choice, see
-docs/decisions/0002-floros2024-models.md.
+docs/decisions/0002-floros2024-models.md. The variant `cvt_13` is CvT-13 as Liu et al. 2021, arXiv:2106.03746,
+train it, see docs/decisions/0007-liu2021-models.md.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch.nn.functional as F
 from timm.layers import Mlp, trunc_normal_, use_fused_attn
 from torch import Tensor, nn
 
-from vitbench.adapter import Adapter, register
+from vitbench.adapter import PHOTOGRAPHS, THUMBNAILS, Adapter, register
 from vitbench.errors import unknown
 
 VERSION = 1
@@ -26,6 +28,16 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "head_dim": 64,
         "mlp_ratio": 4,
     },
+    "cvt_13": {
+        "dims": (64, 192, 384),
+        "heads": (1, 3, 6),
+        "depths": (1, 2, 10),
+        "kernels": (7, 3, 3),
+        "strides": (4, 2, 2),
+        "head_dim": 64,
+        "mlp_ratio": 4,
+        "spread": None,
+    },
     "tiny": {
         "dims": (16, 48),
         "heads": (1, 3),
@@ -36,9 +48,10 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "mlp_ratio": 2,
     },
 }
+PIXELS = {"cvt_13": PHOTOGRAPHS}
 
 
-def build(*, classes: int, image_size: int = 32, variant: str = "floros2024") -> nn.Module:
+def build(*, classes: int, image_size: int | None = None, variant: str = "floros2024") -> nn.Module:
     """The model `cvt`.
 
     Args:
@@ -51,7 +64,7 @@ def build(*, classes: int, image_size: int = 32, variant: str = "floros2024") ->
     """
     if variant not in VARIANTS:
         raise unknown("variant of cvt", variant, VARIANTS)
-    return Adapter(_create(variant, num_classes=classes))
+    return Adapter(_create(variant, num_classes=classes), normalize=PIXELS.get(variant, THUMBNAILS).normalize())
 
 
 class CvT(nn.Module):
@@ -67,6 +80,7 @@ class CvT(nn.Module):
         strides: of each stage's embedding.
         head_dim: width of an attention head.
         mlp_ratio: width of the MLPs over that of the stage.
+        spread: of the truncated normal that linear layers start from, biases at 0; None: as torch starts them.
     """
 
     output_fmt = "NHWC"
@@ -83,6 +97,7 @@ class CvT(nn.Module):
         strides: Sequence[int],
         head_dim: int,
         mlp_ratio: float,
+        spread: float | None = 0.02,
     ) -> None:
         super().__init__()
         self.num_classes, self.num_features = num_classes, dims[-1]
@@ -94,7 +109,8 @@ class CvT(nn.Module):
             stages.append(nn.Sequential(ConvEmbed(before, dim, kernel=kernel, stride=stride), *blocks))
         self.stages = nn.Sequential(*stages)
         self.head = nn.Linear(dims[-1], num_classes)
-        self.apply(_initialise)
+        if spread is not None:
+            self.apply(partial(_initialise, spread=spread))
 
     def get_classifier(self) -> nn.Module:
         """The linear layer behind the logits."""
@@ -196,10 +212,10 @@ class ConvProjection(nn.Module):
         return self.pointwise(x.permute(0, 2, 3, 1))
 
 
-def _initialise(module: nn.Module) -> None:
-    """Linear layers as in ViT: normal of .02, bias 0."""
+def _initialise(module: nn.Module, *, spread: float) -> None:
+    """Linear layers as in ViT: truncated normal, bias 0."""
     if isinstance(module, nn.Linear):
-        trunc_normal_(module.weight, std=0.02)
+        trunc_normal_(module.weight, std=spread)
         if module.bias is not None:
             nn.init.zeros_(module.bias)
 
@@ -208,4 +224,4 @@ def _create(variant: str, **options: Any) -> CvT:
     return CvT(**{**VARIANTS[variant], **options})
 
 
-register(_create, leaf="cvt", variants=VARIANTS, fixed_size=False)
+register(_create, leaf="cvt", variants=VARIANTS, fixed_size=False, pixels=PIXELS)

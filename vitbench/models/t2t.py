@@ -16,7 +16,7 @@ from timm.layers import Mlp, to_2tuple, trunc_normal_
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
-from vitbench.adapter import Adapter, register
+from vitbench.adapter import PHOTOGRAPHS, THUMBNAILS, Adapter, register
 from vitbench.errors import unknown
 
 VERSION = 1
@@ -28,6 +28,15 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "depth": 15,
         "num_heads": 6,
         "mlp_ratio": 3,
+    },
+    "t2t_vit_14": {
+        "splits": ((7, 4, 2), (3, 2, 1), (3, 2, 1)),
+        "token_dim": 64,
+        "embed_dim": 384,
+        "depth": 14,
+        "num_heads": 6,
+        "mlp_ratio": 3,
+        "token_drop": 0.1,
     },
     "tiny": {
         "splits": ((10, 8, 1), (3, 1, 1)),
@@ -41,14 +50,15 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "position_scale": 0.1,
     },
 }
+PIXELS = {"t2t_vit_14": PHOTOGRAPHS}
 
 
-def build(*, classes: int, image_size: int = 32, variant: str = "floros2024") -> nn.Module:
+def build(*, classes: int, image_size: int | None = None, variant: str = "floros2024") -> nn.Module:
     """The model `t2t`.
 
     Args:
         classes: K.
-        image_size: H and W in pixels.
+        image_size: H and W in pixels; None: what the variant was designed for.
         variant: a key of `VARIANTS`.
 
     Raises:
@@ -56,7 +66,9 @@ def build(*, classes: int, image_size: int = 32, variant: str = "floros2024") ->
     """
     if variant not in VARIANTS:
         raise unknown("variant of t2t", variant, VARIANTS)
-    return Adapter(_create(variant, num_classes=classes, img_size=image_size))
+    pixels = PIXELS.get(variant, THUMBNAILS)
+    network = _create(variant, num_classes=classes, img_size=image_size or pixels.size)
+    return Adapter(network, normalize=pixels.normalize())
 
 
 class T2T(nn.Module):
@@ -72,7 +84,7 @@ class T2T(nn.Module):
         depth: number of these blocks.
         num_heads: their attention heads.
         mlp_ratio: width of their MLP over D.
-        position_scale: factor on the fixed positions; 1 in the paper.
+        token_drop: dropout of what the token transformers add to their values and of what their MLP adds.
     """
 
     num_prefix_tokens = 1
@@ -90,16 +102,21 @@ class T2T(nn.Module):
         depth: int,
         num_heads: int,
         mlp_ratio: float,
-        position_scale: float = 1.0,
+        token_drop: float = 0.0,
     ) -> None:
         super().__init__()
         self.num_classes, self.num_features = num_classes, embed_dim
         self.patch_embed = TokensToToken(
-            img_size=img_size, in_chans=in_chans, splits=splits, token_dim=token_dim, embed_dim=embed_dim
+            img_size=img_size,
+            in_chans=in_chans,
+            splits=splits,
+            token_dim=token_dim,
+            embed_dim=embed_dim,
+            drop=token_drop,
         )
         cells = math.prod(self.patch_embed.grid_size)
         self.cls_token = nn.Parameter(torch.zeros(1, 1, embed_dim))
-        self.register_buffer("pos_embed", position_scale * sinusoid(cells + 1, embed_dim)[None])  # (1, 1 + h*w, D)
+        self.register_buffer("pos_embed", sinusoid(cells + 1, embed_dim)[None])  # (1, 1 + h*w, D)
         norm = partial(nn.LayerNorm, eps=1e-6)
         blocks = (Block(embed_dim, num_heads, mlp_ratio=mlp_ratio, norm_layer=norm) for _ in range(depth))
         self.blocks = nn.Sequential(*blocks)
@@ -137,6 +154,7 @@ class TokensToToken(nn.Module):
         splits: (kernel, stride, padding) of each soft split.
         token_dim: width of the token transformers.
         embed_dim: D, width of the tokens that come out.
+        drop: dropout in the token transformers.
 
     Source: Yuan et al. 2021, section 3.1.
     """
@@ -149,6 +167,7 @@ class TokensToToken(nn.Module):
         splits: Sequence[tuple[int, int, int]],
         token_dim: int,
         embed_dim: int,
+        drop: float = 0.0,
     ) -> None:
         super().__init__()
         self.img_size = to_2tuple(img_size)
@@ -159,7 +178,7 @@ class TokensToToken(nn.Module):
             channels = token_dim
         self.grids, self.grid_size = grids[1:-1], grids[-1]
         self.splits = nn.ModuleList(nn.Unfold(kernel, stride=stride, padding=pad) for kernel, stride, pad in splits)
-        self.transformers = nn.ModuleList(TokenPerformer(width, token_dim) for width in widths[:-1])
+        self.transformers = nn.ModuleList(TokenPerformer(width, token_dim, drop=drop) for width in widths[:-1])
         self.proj = nn.Linear(widths[-1], embed_dim)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -177,26 +196,28 @@ class TokenPerformer(nn.Module):
         dim: width of the tokens that come in.
         width: width of the tokens that go out, and of queries, keys and values.
         ratio: random features per unit of width.
+        drop: dropout of each of the two things that are added to the values.
 
     Source: Yuan et al. 2021, section 3; the attention is `attend`.
     """
 
     directions: Tensor
 
-    def __init__(self, dim: int, width: int, *, ratio: float = 0.5) -> None:
+    def __init__(self, dim: int, width: int, *, ratio: float = 0.5, drop: float = 0.0) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(dim)
         self.qkv = nn.Linear(dim, 3 * width)
         self.proj = nn.Linear(width, width)
         self.norm2 = nn.LayerNorm(width)
-        self.mlp = Mlp(width)
+        self.mlp = Mlp(width, drop=(0.0, drop))  # behind its last layer only
+        self.drop = nn.Dropout(drop)
         directions = nn.init.orthogonal_(torch.empty(int(width * ratio), width))
         self.register_buffer("directions", directions * math.sqrt(width))  # (M, width), drawn once, never trained
 
     def forward(self, x: Tensor) -> Tensor:
         """Tokens (B, N, dim) to tokens (B, N, width)."""
         query, key, value = self.qkv(self.norm1(x)).chunk(3, dim=-1)  # (B, N, width) each
-        x = value + self.proj(attend(query, key, value, directions=self.directions))
+        x = value + self.drop(self.proj(attend(query, key, value, directions=self.directions)))
         return x + self.mlp(self.norm2(x))
 
 
@@ -244,7 +265,12 @@ def _initialise(module: nn.Module) -> None:
 
 
 def _create(variant: str, **options: Any) -> T2T:
-    return T2T(**{**VARIANTS[variant], **options})
+    """The network, with positions of the variant's size; that of the paper is 1."""
+    settings = {**VARIANTS[variant], **options}
+    scale = settings.pop("position_scale", 1)
+    network = T2T(**settings)
+    network.pos_embed.mul_(scale)
+    return network
 
 
-register(_create, leaf="t2t", variants=VARIANTS, fixed_size=True)
+register(_create, leaf="t2t", variants=VARIANTS, fixed_size=True, pixels=PIXELS)

@@ -1,12 +1,13 @@
 """What all runs of a paper take, from the time of one step each, and the least that it could be."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
-from vitbench import leaves
 from vitbench.baselines import cell_of
 from vitbench.case import Budget, Case
+from vitbench.report.costs import step_of, timed
+from vitbench.report.markdown import Grid
 from vitbench.report.results import Results
-from vitbench.report.tables import Grid
+from vitbench.report.tables import constant
 from vitbench.selection import timings
 
 HOUR = 3600e3  # milliseconds
@@ -26,7 +27,8 @@ def projection_table(cases: Iterable[Case], results: Results, budget: str) -> Gr
     rows, sums = [], [0.0, 0.0, 0.0, 0.0]
     for name in sorted({one.model.name for one in runs}):
         own = [one for one in runs if one.model.name == name]
-        timed = [hours for hours in (_hours(one, results, budget) for one in own) if hours is not None]
+        steps = _steps(own, results, budget)
+        timed = [hours for hours in (_hours(one, steps, budget) for one in own) if hours is not None]
         counted = [len(own), len(timed), *(sum(column) for column in zip(*timed, strict=True))]
         if timed:
             rows.append(_row(own[0].model.printed, counted))
@@ -41,14 +43,23 @@ def _row(name: str, numbers: Iterable[float]) -> list[str]:
     return [name, f"{runs:.0f}", f"{timed:.0f}", f"{hours:.2f}", f"{floor:.2f}"]
 
 
-def _hours(case: Case, results: Results, budget: str) -> tuple[float, float] | None:
+def _steps(cases: Iterable[Case], results: Results, budget: str) -> dict[tuple[object, ...], tuple[float, float]]:
+    """Milliseconds of a step and its share of the peak, of every kind of step that was timed."""
+    found: dict[tuple[object, ...], tuple[float, float]] = {}
+    for one in timed(cases):
+        step, share = (results.value(one, budget, metric) for metric in ("step_ms", "peak_share"))
+        if step and share:
+            found.setdefault(step_of(one, budget), (step.mean, share.mean))
+    return found
+
+
+def _hours(case: Case, steps: Mapping[tuple[object, ...], tuple[float, float]], budget: str) -> list[float] | None:
     """Hours of a run, and its floor; None where its step was not timed."""
     (one,) = timings([case])
-    step, share = (results.value(one, budget, metric) for metric in ("step_ms", "peak_share"))
-    images = leaves.find("datasets", case.dataset).constants.get("TRAIN")
-    if step is None or share is None or not images:
+    images = constant(case.dataset, "TRAIN")
+    if not images or step_of(one, budget) not in steps:
         return None
+    milliseconds, share = steps[step_of(one, budget)]
     phases = case.recipe.at(Budget(budget))
-    steps = sum(phase.epochs * (int(images) // phase.batch_size) for phase in phases)
-    hours = steps * step.mean / HOUR
-    return hours, hours * share.mean / 100
+    hours = sum(phase.epochs * (images // phase.batch_size) for phase in phases) * milliseconds / HOUR
+    return [hours, hours * share / 100]

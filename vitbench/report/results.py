@@ -23,12 +23,11 @@ class Value:
     spread: float | None
     n: int
 
-    def show(self, metric: str) -> str:
-        """Such as `71.90` or, over seeds, `71.90 ± 0.31 (n = 5)`."""
+    def show(self, metric: str, *, signed: bool = False) -> str:
+        """Such as `71.90` or, over seeds, `71.90 ± 0.31 (n = 5)`; with its sign where it is a difference."""
         decimals = METRICS[metric].decimals
-        if self.spread is None:
-            return f"{self.mean:.{decimals}f}"
-        return f"{self.mean:.{decimals}f} ± {self.spread:.{decimals}f} (n = {self.n})"
+        mean = f"{self.mean:{'+' if signed else ''}.{decimals}f}"
+        return mean if self.spread is None else f"{mean} ± {self.spread:.{decimals}f} (n = {self.n})"
 
 
 @dataclass(frozen=True, kw_only=True, order=True)

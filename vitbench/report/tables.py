@@ -8,24 +8,30 @@ from functools import partial
 from vitbench import compare, leaves
 from vitbench.case import Budget, Case
 from vitbench.compare import ClaimVerdict
-from vitbench.conclusions import Row
+from vitbench.conclusions import Conclusion, Holding, Row, Rows
+from vitbench.errors import UserError
 from vitbench.metrics import METRICS
 from vitbench.papers import Paper, Table
+from vitbench.report.blocks import blocks, by_protocol
+from vitbench.report.markdown import Grid, Markup
 from vitbench.report.results import Results, Value
 
 NOTHING = "-"
 QUICK_METRICS = ("accuracy", "adversarial_accuracy", "fgsm_drop")
 
-Grid = tuple[list[str], list[list[str]]]  # headers, rows
-
-
-class Markup(str):
-    """A cell that is Markdown already; every other cell is plain text."""
+# What a run measures; other printed numbers stand beside these, or are of the network or the data set alone.
+OF_RUNS = ("accuracy", "best_accuracy", "adversarial_accuracy", "fgsm_drop", "knn", "linear", "loss", "epoch_of_best")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Cell:
-    """One number of a table: in print and ours, each with what it gains over plain cross-entropy."""
+    """One number of a table: in print and ours, each with what it gains over plain cross-entropy.
+
+    Attributes:
+        printed_gain: the difference of the printed numbers; where plain cross-entropy is not printed, the quoted gain.
+        quoted_gain: what is printed as the gain, where the table prints gains.
+        spread: what is printed as the standard deviation over seeds.
+    """
 
     case: Case
     metric: str
@@ -33,6 +39,8 @@ class Cell:
     ours_gain: Value | None
     printed: float | None
     printed_gain: float | None
+    quoted_gain: float | None = None
+    spread: float | None = None
 
     @property
     def error(self) -> float:
@@ -55,8 +63,16 @@ class Cell:
 
 def test_images(dataset: str) -> int | None:
     """Test images of a data set, for the standard error of a printed accuracy, of which nothing else is known."""
-    images: int | None = leaves.find("datasets", dataset).constants.get("TEST")
-    return images
+    return constant(dataset, "TEST")
+
+
+def constant(dataset: str, name: str) -> int | None:
+    """A number that the loader of a data set states; None where it states none, or there is no loader."""
+    try:
+        value: int | None = leaves.find("datasets", dataset).constants.get(name)
+    except UserError:
+        return None
+    return value
 
 
 def selected(case: Case, metric: str) -> str:
@@ -65,34 +81,41 @@ def selected(case: Case, metric: str) -> str:
 
 
 def columns(table: Table, cases: Iterable[Case]) -> list[tuple[str, str]]:
-    """(data set, metric) of each column: as printed, then data sets that a user added."""
+    """(data set, metric) of each column that runs fill: as printed, then data sets that a user added."""
+    printed = dict.fromkeys((dataset, metric) for dataset, metric in table.columns if metric in OF_RUNS)
     added = sorted({case.dataset for case in cases} - {dataset for dataset, _ in table.columns})
-    return [*table.columns, *((dataset, "accuracy") for dataset in added)]
+    return [*printed, *((dataset, "accuracy") for dataset in added)]
 
 
 def cells(table: Table, cases: Sequence[Case], results: Results, budget: str) -> list[Cell]:
     """Every number that a table has room for."""
-    plain = {(case.model.name, case.dataset): case for case in cases if case.is_baseline}
+    plain = {(case.model.name, case.dataset, case.recipe.name): case for case in cases if case.is_baseline}
     found = []
     for dataset, metric in columns(table, cases):
         for case in cases:
-            claim = case.claim(metric)
             # Rows of a table in two parts stand in one of the columns only.
-            if case.dataset != dataset or (case.claims and claim is None):
+            if case.dataset != dataset or (case.claims and case.claim(metric) is None):
                 continue
-            baseline = plain.get((case.model.name, dataset))
-            reference = baseline.claim(metric) if baseline and not case.is_baseline else None
-            found.append(
-                Cell(
-                    case=case,
-                    metric=metric,
-                    ours=results.value(case, budget, selected(case, metric)),
-                    ours_gain=None if case.is_baseline else results.gain(case, budget, selected(case, metric)),
-                    printed=claim.value if claim else None,
-                    printed_gain=claim.value - reference.value if claim and reference else None,
-                )
-            )
+            baseline = plain.get((case.model.name, dataset, case.recipe.name))
+            found.append(_cell(case, metric, baseline, results, budget))
     return found
+
+
+def _cell(case: Case, metric: str, plain: Case | None, results: Results, budget: str) -> Cell:
+    claim = case.claim(metric)
+    reference = plain.claim(metric) if plain and not case.is_baseline else None
+    beside = {name: case.claim(name) for name in ("gain", "accuracy_std")} if metric == "accuracy" else {}
+    quoted, spread = (one.value if one else None for one in (beside.get("gain"), beside.get("accuracy_std")))
+    return Cell(
+        case=case,
+        metric=metric,
+        ours=results.value(case, budget, selected(case, metric)),
+        ours_gain=None if case.is_baseline else results.gain(case, budget, selected(case, metric)),
+        printed=claim.value if claim else None,
+        printed_gain=claim.value - reference.value if claim and reference else quoted,
+        quoted_gain=quoted,
+        spread=spread,
+    )
 
 
 def printed_table(table: Table, cases: Sequence[Case], results: Results, budget: str) -> Grid:
@@ -103,7 +126,7 @@ def printed_table(table: Table, cases: Sequence[Case], results: Results, budget:
     """
     found = cells(table, cases, results, budget)
     place = {(one.case.model.name, str(one.case.objective), one.case.dataset, one.metric): one for one in found}
-    best = _best(found)
+    best = best_of(found)
     headers = ["Model", "Loss"]
     for dataset, metric in columns(table, cases):
         name = dataset if metric == "accuracy" else f"{dataset} {metric}"
@@ -143,85 +166,53 @@ def quick_table(cases: Sequence[Case], results: Results) -> Grid:
     return headers, rows
 
 
-def size_table(cases: Sequence[Case], results: Results) -> Grid:
-    """Parameters and MACs of the paper's networks, the terms' cost apart.
-
-    Args:
-        cases: one per model, set of terms and data set.
-    """
-    names = (
-        "params",
-        "macs",
-        "macs_fvcore",
-        "macs_layers",
-        "term_params",
-        "training_macs",
-        "training_macs_ratio",
-    )
-    headers = ["Model", "Terms", "Classes of", "params (M)", "MACs (G), matmul+conv", "fvcore", "layers"]
-    headers += ["terms' params (M)", "training MACs (G)", "over ce"]
-    rows = []
-    for case in cases:
-        values = [(name, results.value(case, Budget.PAPER, name)) for name in names]
-        if any(value for _, value in values):
-            shown = [value.show(name) if value else "not counted" for name, value in values]
-            rows.append([case.model.printed, str(case.objective), case.dataset, *shown])
-    return headers, rows
-
-
-SPEEDS = {
-    "inference": "inference (images/s)",
-    "training": "training (images/s)",
-    "step_ms": "step (ms)",
-    "step_ratio": "step over ce",
-    "training_noise": "noise floor (%)",
-    "peak_share": "share of peak (%)",
-    "peak_memory": "memory (MiB)",
-    "memory_ratio": "memory over ce",
-}
-
-
-def speed_table(cases: Sequence[Case], results: Results, budget: str) -> Grid:
-    """Throughput and the cost of a step at one place.
-
-    Args:
-        cases: one per model, set of terms and data set.
-        results: those of the place, see `Results.on`.
-    """
-    shown = [name for name in SPEEDS if any(results.value(case, budget, name) for case in cases)]
-    headers = ["Model", "Terms", *(SPEEDS[name] for name in shown)]
-    rows = []
-    for case in cases:
-        inference = results.value(case.baseline, budget, "inference")
-        values = {name: inference if name == "inference" else results.value(case, budget, name) for name in shown}
-        measured = {name for name, value in values.items() if value}
-        if measured - {"inference"} or (inference and case.is_baseline):
-            cells = [value.show(name) if value else NOTHING for name, value in values.items()]
-            rows.append([case.model.printed, str(case.objective), *cells])
-    return headers, rows
-
-
 def conclusion_table(paper: Paper, results: Results, budgets: Sequence[str]) -> Grid:
-    """The paper's own conclusions, held against its printed numbers and against ours."""
+    """The paper's own conclusions, held against its printed numbers and against ours, a column per protocol."""
     tables = {table.id: table for table in paper.tables}
-    headers = ["Conclusion", "Where", "in print", *(f"ours, {budget}" for budget in budgets)]
+    protocols = _protocols(paper)
+    read = {(table.id, one): by_protocol(table, one) for table in paper.tables for one in ["", *protocols]}
+    headers = ["Conclusion", "Where", "in print"]
+    for budget in budgets:
+        headers += [f"ours, {budget} budget, protocol {one}" for one in protocols] or [f"ours, {budget}"]
     rows = []
     for conclusion in paper.conclusions:
         table = tables[conclusion.table]
-        held = [conclusion.judge(partial(_printed_rows, table))]
-        held += [conclusion.judge(partial(_our_rows, table, results, budget)) for budget in budgets]
-        rows.append([conclusion.text, f"{conclusion.where}, Table {table.id}", *map(str, held)])
+        held = [_held(conclusion, [partial(_printed_rows, cases) for cases in read[table.id, ""]])]
+        for budget in budgets:
+            for protocol in protocols or [""]:
+                ours = [partial(_our_rows, cases, results, budget) for cases in read[table.id, protocol]]
+                held.append(_held(conclusion, ours))
+        rows.append([conclusion.text, f"{conclusion.where}, Table {table.id}", *held])
     return headers, rows
 
 
-def _printed_rows(table: Table, model: str, dataset: str, metric: str) -> list[Row]:
-    claims = [(case.objective, case.claim(metric)) for case in _rows_of(table, model, dataset)]
+def _protocols(paper: Paper) -> list[str]:
+    """Protocols that a table of the paper is read by, where there are several."""
+    found = {
+        recipe.protocol: None
+        for table in paper.tables
+        for block in blocks(table)
+        for recipe in block.recipes
+        if not block.is_rerun
+    }
+    return list(found) if len(found) > 1 else []
+
+
+def _held(conclusion: Conclusion, layers: Sequence[Rows]) -> str:
+    """One verdict on a table that is printed several times, for other epochs: it has to hold each time."""
+    results = [conclusion.judge(rows) for rows in layers]
+    order = (Holding.CONTRADICTED, Holding.NOT_RUN, Holding.UNDECIDED, Holding.HOLDS)
+    return next((str(one) for one in order if one in results), "")
+
+
+def _printed_rows(cases: Sequence[Case], model: str, dataset: str, metric: str) -> list[Row]:
+    claims = [(case.objective, case.claim(metric)) for case in _rows_of(cases, model, dataset)]
     return [(objective, claim.value, 0.0) for objective, claim in claims if claim]
 
 
-def _our_rows(table: Table, results: Results, budget: str, model: str, dataset: str, metric: str) -> list[Row]:
+def _our_rows(cases: Sequence[Case], results: Results, budget: str, model: str, dataset: str, metric: str) -> list[Row]:
     rows: list[Row] = []
-    for case in _rows_of(table, model, dataset):
+    for case in _rows_of(cases, model, dataset):
         value = results.value(case, budget, selected(case, metric))
         mean = value.mean if value else None
         error = 0.0 if mean is None else compare.standard_error(mean, test_images(dataset) or 1)
@@ -229,8 +220,8 @@ def _our_rows(table: Table, results: Results, budget: str, model: str, dataset: 
     return rows
 
 
-def _rows_of(table: Table, model: str, dataset: str) -> list[Case]:
-    return [case for case in table.cases if (case.model.name, case.dataset) == (model, dataset)]
+def _rows_of(cases: Sequence[Case], model: str, dataset: str) -> list[Case]:
+    return [case for case in cases if (case.model.name, case.dataset) == (model, dataset)]
 
 
 def _printed_columns(cell: Cell | None, best: set[Cell]) -> list[str]:
@@ -246,14 +237,15 @@ def _printed_columns(cell: Cell | None, best: set[Cell]) -> list[str]:
     return [printed, ours, *gains, verdict]
 
 
-def _best(found: Sequence[Cell]) -> set[Cell]:
+def best_of(found: Sequence[Cell]) -> set[Cell]:
     """Our best cell of each model and column, where there is more than one; ties all count."""
-    groups: dict[tuple[str, str, str], list[tuple[float, Cell]]] = {}
+    groups: dict[tuple[str, str, str, str], list[tuple[float, Cell]]] = {}
     for cell in found:
         if cell.ours is not None:
-            groups.setdefault((cell.case.model.name, cell.case.dataset, cell.metric), []).append((cell.ours.mean, cell))
+            place = (cell.case.model.name, cell.case.dataset, cell.case.recipe.name, cell.metric)
+            groups.setdefault(place, []).append((cell.ours.mean, cell))
     best = set()
-    for (_, _, metric), group in groups.items():
+    for (*_, metric), group in groups.items():
         top = (min if METRICS[metric].better == "lower" else max)(value for value, _ in group)
         best |= {cell for value, cell in group if value == top and len(group) > 1}
     return best

@@ -1,0 +1,80 @@
+"""What recipes differ in, read off their data."""
+
+from dataclasses import replace
+
+import pytest
+
+from vitbench.case import Budget
+from vitbench.report import settings
+
+
+def column(grid, name):
+    headers, rows = grid
+    return {row[0]: row[headers.index(name)] for row in rows}
+
+
+def test_only_what_differs_has_a_row_and_every_recipe_in_use_a_column(twofold):
+    grid = settings.recipe_table(twofold, twofold.cases, Budget.PAPER)
+    assert grid[0] == ["Setting", "paper", "code", "paper-300", "rerun", "finetune"]
+    assert all(len(set(row[1:])) > 1 for row in grid[1])
+    paper, code = column(grid, "paper"), column(grid, "code")
+    differing = {name: (paper[name], code[name]) for name in paper if paper[name] != code[name]}
+    assert differing == {
+        "protocol": ("paper", "code"),
+        "epochs": ("100", "101"),
+        "cosine over (epochs)": ("100", "300"),
+        "weight of drloc": ("constant", "from 0 over 20 epochs, back at 0 after 300"),
+        "drloc: sharing": ("image", "batch"),  # "batch" is the term's own default
+    }
+
+
+def test_what_a_recipe_does_not_have_is_a_dash(twofold):
+    finetune = column(settings.recipe_table(twofold, twofold.cases, Budget.PAPER), "finetune")
+    assert finetune["weight decay"] == finetune["cosine over (epochs)"] == "-"
+    assert finetune["pre-trained weights"] == "published, of ImageNet-1K"
+
+
+def test_recipes_that_no_case_uses_and_those_without_a_form_under_the_budget_are_left_out(twofold):
+    few = [case for case in twofold.cases if case.table == "2"]
+    assert settings.recipe_table(twofold, few, Budget.PAPER)[0][1:] == ["paper", "code"]
+    headers, rows = settings.recipe_table(twofold, twofold.cases, Budget.QUICK)
+    assert headers[1:] == ["paper", "code"]
+    assert ["weight of drloc", "constant", "from 0 over 1 epochs, back at 0 after 3"] in rows
+
+
+def test_one_recipe_has_nothing_to_differ_from(paper):
+    assert settings.recipe_table(paper, paper.cases, Budget.PAPER)[1] == []
+    assert settings.recipe_table(paper, [], Budget.PAPER)[1] == []
+    assert settings.shared(paper, [], Budget.PAPER) == []
+
+
+def test_what_all_recipes_do_is_said_once_without_what_goes_without_saying(twofold):
+    assert settings.shared(twofold, twofold.cases, Budget.PAPER) == [
+        *("epoch whose accuracy is reported best on the test images", "optimizer adamw"),
+        "drloc: pairs 64",  # and not what nobody sets, such as the width of its MLP
+    ]
+
+
+def test_a_recipe_is_told_from_another_by_what_it_does_otherwise(twofold):
+    rerun, code = twofold.recipes["rerun"], twofold.recipes["code"]
+    assert settings.unlike(twofold, rerun, code) == ["batch size 128 (1024)", "learning rate 0.000125 (0.001)"]
+    assert settings.unlike(twofold, code, code) == []
+
+
+@pytest.mark.parametrize(
+    ("names", "shown"),
+    [
+        (["paper"], "`paper` (100 epochs)"),
+        (["paper", "code"], "`paper` (100 epochs) and `code` (101 epochs of a cosine over 300)"),
+        (["finetune"], "`finetune` (100 epochs)"),
+    ],
+)
+def test_a_recipe_is_as_long_as_its_epochs(twofold, names, shown):
+    assert settings.lengths([twofold.recipes[name] for name in names]) == shown
+
+
+def test_phases_are_told_apart_by_their_number(twofold):
+    recipe = twofold.recipes["paper"]
+    found = settings.settings(twofold, replace(recipe, phases=recipe.phases * 2), Budget.PAPER)
+    assert found["phase 1: epochs"] == found["phase 2: epochs"] == "100"
+    assert "epochs" not in found

@@ -1,0 +1,91 @@
+"""How a step gets its images: picked on the device where they all lie, or carried there batch by batch, ahead of time.
+
+Data that is too large for the device stays on the host, often a memory map of a cache. A thread gathers the next batch
+while a step is taken; the step reads one tensor that stays where it is, so it can be captured all the same.
+"""
+
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+
+class Feed(Protocol):
+    """Gives each step its images."""
+
+    def begin(self, batches: Tensor) -> None:
+        """Get an epoch ready: batches (steps, B), which images each step takes, on the host."""
+
+    def ready(self, at: int) -> None:
+        """Have the images of a step where `pick` reads them; called before the step, and outside of a capture."""
+
+    def pick(self, index: Tensor) -> Tensor:
+        """Images (B, 3, H, W) of the numbers (B,), both on the device; part of the step."""
+
+
+def of(images: Tensor, batch_size: int, device: torch.device) -> Feed:
+    """A feed from images (N, 3, H, W) wherever they lie."""
+    return Resident(images) if images.device == device else Carried(images, batch_size, device)
+
+
+class Resident:
+    """All images lie on the device."""
+
+    def __init__(self, images: Tensor) -> None:
+        self.images = images
+
+    def begin(self, batches: Tensor) -> None:
+        """Nothing to get ready."""
+
+    def ready(self, at: int) -> None:
+        """They are there."""
+
+    def pick(self, index: Tensor) -> Tensor:
+        """By number."""
+        return self.images.index_select(0, index)  # (B, 3, H, W)
+
+
+class Carried:
+    """Images on the host; two batches are under way at a time, one being gathered while the other is copied.
+
+    Args:
+        images: (N, 3, H, W) on the CPU.
+        batch_size: B.
+        device: where the steps are taken.
+    """
+
+    def __init__(self, images: Tensor, batch_size: int, device: torch.device) -> None:
+        self.images = images
+        self.there = torch.empty(batch_size, *images.shape[1:], dtype=images.dtype, device=device)
+        pinned = device.type == "cuda"
+        self.hosts = [torch.empty(self.there.shape, dtype=images.dtype, pin_memory=pinned) for _ in range(2)]
+        self.copied: list[Any] = [None, None]  # per host batch, the event after its copy
+        self.thread = ThreadPoolExecutor(1, thread_name_prefix="vitbench-feed")
+        self.batches = torch.empty(0, batch_size, dtype=torch.int64)
+        self.next: tuple[int, Future[None]] | None = None
+
+    def begin(self, batches: Tensor) -> None:
+        """Start on the first batch."""
+        self.batches = batches
+        self.next = (0, self.thread.submit(self._gather, 0))
+
+    def ready(self, at: int) -> None:
+        """Copy the batch of a step to the device and start on the one after it."""
+        if self.next is None or self.next[0] != at:
+            self.next = (at, self.thread.submit(self._gather, at))
+        self.next[1].result()
+        self.there.copy_(self.hosts[at % 2], non_blocking=True)
+        if self.there.device.type == "cuda":
+            self.copied[at % 2] = torch.cuda.current_stream(self.there.device).record_event()
+        after = at + 1
+        self.next = (after, self.thread.submit(self._gather, after)) if after < len(self.batches) else None
+
+    def pick(self, index: Tensor) -> Tensor:
+        """What `ready` brought; the numbers are those of its batch."""
+        return self.there
+
+    def _gather(self, at: int) -> None:
+        if self.copied[at % 2] is not None:
+            self.copied[at % 2].synchronize()  # its last content has left
+        torch.index_select(self.images, 0, self.batches[at], out=self.hosts[at % 2])

@@ -1,0 +1,153 @@
+"""What a network costs, as tables: parameters and MACs, in print and counted here, and throughput."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from vitbench import compare
+from vitbench.case import Budget, Case
+from vitbench.compare import ClaimVerdict
+from vitbench.metrics import METRICS
+from vitbench.papers import Paper, Table
+from vitbench.report.markdown import Grid
+from vitbench.report.results import Results
+from vitbench.report.tables import NOTHING, constant
+from vitbench.selection import sizes, sort_key, timings
+from vitbench.tables import Printed
+
+# Printed sizes that are counted here, with the units of their columns.
+SIZES = ("params", "macs")
+
+
+def size_table(cases: Sequence[Case], results: Results) -> Grid:
+    """Parameters and MACs of the paper's networks, the terms' cost apart.
+
+    Args:
+        cases: per model, set of terms and data set; those that differ in their recipe alone are one row.
+    """
+    names = (
+        "params",
+        "macs",
+        "macs_fvcore",
+        "macs_layers",
+        "term_params",
+        "training_macs",
+        "training_macs_ratio",
+    )
+    headers = ["Model", "Terms", "Classes of", "params (M)", "MACs (G), matmul+conv", "fvcore", "layers"]
+    headers += ["terms' params (M)", "training MACs (G)", "over ce"]
+    rows = []
+    for case in cases:
+        values = [(name, results.value(case, Budget.PAPER, name)) for name in names]
+        if any(value for _, value in values):
+            shown = [value.show(name) if value else "not counted" for name, value in values]
+            rows.append((case.model.printed, str(case.objective), case.dataset, *shown))
+    return headers, [list(row) for row in dict.fromkeys(rows)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Size:
+    """One printed size of a network, and what was counted here.
+
+    Attributes:
+        ours: with the classes of the data set, or None.
+    """
+
+    printed: Printed
+    table: str
+    model: str
+    dataset: str
+    ours: float | None
+
+    @property
+    def verdict(self) -> ClaimVerdict:
+        """At the number of digits that is printed."""
+        return compare.judge_size(self.ours, self.printed.claim.value)
+
+
+def printed_sizes(paper: Paper, results: Results) -> list[Size]:
+    """Every printed size of a network, once; without a data set in print it is counted for the table's first."""
+    return [
+        _size(paper, table, one, results)
+        for table in paper.tables
+        for one in table.printed
+        if one.claim.metric in SIZES and one.objective
+    ]
+
+
+def _size(paper: Paper, table: Table, one: Printed, results: Results) -> Size:
+    dataset = one.dataset or (table.columns[0][0] if table.columns else "")
+    alike = [case for case in table.cases if (case.model.name, case.objective) == (one.model, one.objective)]
+    classes = constant(dataset, "CLASSES")
+    counted = [case for case in sizes([paper], alike[:1]) if constant(case.dataset, "CLASSES") == classes]
+    value = results.value(counted[0], Budget.PAPER, one.claim.metric) if counted else None
+    printed = paper.models[one.model].printed
+    return Size(printed=one, table=table.id, model=printed, dataset=dataset, ours=value.mean if value else None)
+
+
+def printed_size_table(found: Iterable[Size]) -> Grid:
+    """Printed sizes beside ours, judged at the digits that are printed."""
+    headers = ["Model", "Loss", "Table", "Size", "printed", "ours", "classes of", "verdict", "note"]
+    rows = []
+    for one in found:
+        claim = one.printed.claim
+        metric = METRICS[claim.metric]
+        ours = NOTHING if one.ours is None else f"{one.ours:.{metric.decimals}f}"
+        size = f"{claim.metric} ({metric.unit})"
+        judged = [ours, one.dataset, str(one.verdict), claim.note]
+        rows.append([one.model, str(one.printed.objective), one.table, size, f"{claim.value:g}", *judged])
+    return headers, rows
+
+
+SPEEDS = {
+    "inference": "inference (images/s)",
+    "training": "training (images/s)",
+    "step_ms": "step (ms)",
+    "step_ratio": "step over ce",
+    "training_noise": "noise floor (%)",
+    "peak_share": "share of peak (%)",
+    "peak_memory": "memory (MiB)",
+    "memory_ratio": "memory over ce",
+}
+
+
+def speed_table(cases: Sequence[Case], results: Results, budget: str) -> Grid:
+    """Throughput and the cost of a step at one place; with their recipes, where several were timed.
+
+    Args:
+        cases: per model, set of terms and data set; of those whose steps are alike, the first that was timed is shown.
+        results: those of the place, see `Results.on`.
+    """
+    shown = [name for name in SPEEDS if any(results.value(case, budget, name) for case in cases)]
+    rows: dict[tuple[object, ...], tuple[Case, list[str]]] = {}
+    for case in cases:
+        inference = results.value(case.baseline, budget, "inference")
+        values = {name: inference if name == "inference" else results.value(case, budget, name) for name in shown}
+        measured = {name for name, value in values.items() if value}
+        if measured - {"inference"} or (inference and case.is_baseline):
+            cells = [value.show(name) if value else NOTHING for name, value in values.items()]
+            rows.setdefault(step_of(case, budget), (case, cells))
+    by_recipe = len({case.recipe.name for case, _ in rows.values()}) > 1
+    headers = ["Model", "Terms", *(["Recipe"] if by_recipe else []), *(SPEEDS[name] for name in shown)]
+    return headers, [
+        [case.model.printed, str(case.objective), *([case.recipe.name] if by_recipe else []), *cells]
+        for case, cells in rows.values()
+    ]
+
+
+def timed(cases: Iterable[Case]) -> list[Case]:
+    """One case per model, set of terms, data set and recipe: whichever recipe's step was timed is found."""
+    by_recipe: dict[str, list[Case]] = {}
+    for case in cases:
+        by_recipe.setdefault(case.recipe.name, []).append(case)
+    return sorted((one for own in by_recipe.values() for one in timings(own)), key=sort_key)
+
+
+def step_of(case: Case, budget: str) -> tuple[object, ...]:
+    """What the time of a training step depends on: recipes that agree in it share what was timed.
+
+    Args:
+        case: as `selection.timings` has it.
+    """
+    phases = case.recipe.at(Budget(budget))[:1]
+    steps = [(one.batch_size, one.augmentation, one.mixing, one.clip_grad) for one in phases]
+    return case.model.name, str(case.objective), case.dataset, case.recipe.image_size, repr(steps)

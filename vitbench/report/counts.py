@@ -1,0 +1,65 @@
+"""How many printed numbers of a paper came out here, and what keeps the others from being run."""
+
+from collections import Counter
+from collections.abc import Iterator
+
+from vitbench.case import Budget, Status
+from vitbench.compare import ClaimVerdict
+from vitbench.papers import Paper
+from vitbench.report import costs, tables
+from vitbench.report.blocks import blocks
+from vitbench.report.markdown import Grid
+from vitbench.report.results import Results
+
+ORDER = (
+    ClaimVerdict.REPRODUCED,
+    ClaimVerdict.DEVIATES,
+    ClaimVerdict.OPPOSITE,
+    ClaimVerdict.UNDECIDED,
+    ClaimVerdict.NOT_RUN,
+)
+SIZES = "sizes"
+
+
+def verdicts(paper: Paper, results: Results) -> dict[str, Counter[str]]:
+    """Verdicts under the paper's own budget by name of the recipe, then those on sizes of networks."""
+    found: dict[str, Counter[str]] = {}
+    for table in paper.tables:
+        for block in blocks(table):
+            for recipe in block.recipes:
+                cells = tables.cells(table, block.of(recipe), results, Budget.PAPER)
+                found.setdefault(recipe.name, Counter()).update(str(cell.verdict) for cell in cells)
+    counted = Counter(str(one.verdict) for one in costs.printed_sizes(paper, results))
+    return found | ({SIZES: counted} if counted else {})
+
+
+def verdict_table(found: dict[str, Counter[str]]) -> Grid:
+    """A row per recipe, a column per verdict."""
+    rows = [[name, *(str(counts[verdict]) for verdict in ORDER)] for name, counts in found.items()]
+    return ["Recipe", *map(str, ORDER)], rows
+
+
+def measured(paper: Paper, results: Results) -> tuple[int, int]:
+    """How many printed numbers were measured here, by any recipe, and how many there are; gains are not counted."""
+    found: dict[tuple[object, ...], bool] = {}
+    for table in paper.tables:
+        for place, block in enumerate(blocks(table)):
+            for cell in tables.cells(table, block.cases, results, Budget.PAPER):
+                case = cell.case
+                key = (table.id, place, case.model.name, str(case.objective), case.dataset, cell.metric)
+                found[key] = found.get(key, False) or cell.verdict != ClaimVerdict.NOT_RUN
+    sizes = [one.verdict != ClaimVerdict.NOT_RUN for one in costs.printed_sizes(paper, results)]
+    return sum(found.values()) + sum(sizes), len(found) + len(sizes)
+
+
+def standings(paper: Paper) -> Iterator[str]:
+    """What keeps printed results from being run, a line for each reason, with what it concerns."""
+    groups: dict[tuple[str, str], list[tuple[str, str]]] = {}
+    for table in paper.tables:
+        for one in table.printed:
+            if one.claim.metric in tables.OF_RUNS and one.claim.status != Status.RUNNABLE:
+                groups.setdefault((one.claim.status, one.claim.reason), []).append((table.id, one.dataset))
+    for (status, reason), cells in groups.items():
+        where, data = (", ".join(dict.fromkeys(filter(None, names))) for names in zip(*cells, strict=True))
+        of = f"Table{'s' if ',' in where else ''} {where}" + (f": {data}" if data else "")
+        yield f"{status}, {len(cells)} cells ({of})" + (f": {reason}" if reason else "")

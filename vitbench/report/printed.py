@@ -1,0 +1,104 @@
+"""The printed tables of a paper as text: heading, recipe, what was printed with ours beside, notes."""
+
+from collections.abc import Iterable, Iterator
+
+from vitbench.case import Budget, Case
+from vitbench.papers import Paper, Table
+from vitbench.report import datasets, protocols, settings, tables
+from vitbench.report.blocks import Block, blocks, names
+from vitbench.report.costs import SIZES
+from vitbench.report.markdown import escaped, table
+from vitbench.report.results import Results
+
+MOST_LISTED = 4  # cells that a note on several of them names one by one
+
+
+def sections(
+    paper: Paper, cases: Iterable[Case], results: Results, budget: Budget, *, is_brief: bool = False
+) -> Iterator[str]:
+    """Every table that has cases.
+
+    Args:
+        cases: that were selected under the budget, with those that a user added.
+        is_brief: whether long tables leave out their notes, and models and data sets of which nothing was measured.
+    """
+    cases = list(cases)
+    for one in paper.tables:
+        if not one.cases:
+            continue
+        own = {case.id for case in one.cases}
+        added = [case for case in cases if case.table == one.id and case.id not in own]
+        found = blocks(one, added)
+        is_cut = is_brief and protocols.is_long(one)
+        if is_cut:
+            found = [protocols.measured(one, block, results, budget) for block in found]
+        yield f"### Table {one.id} ({escaped(one.where)})"
+        if not any(block.cases for block in found):
+            yield "Nothing of it was run under this budget."
+            continue
+        if protocols.is_long(one):
+            yield from _long(paper, one, found, results, budget)
+        else:
+            yield from _short(one, added, results, budget)
+        if not is_cut:
+            yield from _notes(one)
+
+
+def data_sections(paper: Paper) -> Iterator[str]:
+    """Tables of data sets, beside what the loaders here state."""
+    heading = ["## Data sets"]
+    for one in paper.tables:
+        if datasets.is_of_datasets(one):
+            yield from heading
+            heading = []
+            yield f"### Table {one.id} ({escaped(one.where)})"
+            yield f"{escaped(one.title)}. Ours are what the loaders state; a difference is in bold."
+            yield table(datasets.dataset_table(one))
+            yield from _notes(one)
+
+
+def _short(one: Table, added: list[Case], results: Results, budget: Budget) -> Iterator[str]:
+    recipe = one.cases[0].recipe
+    yield f"{escaped(one.title)}. Recipe `{recipe.name}`, protocol `{recipe.protocol}`, accuracies in percent."
+    yield table(tables.printed_table(one, [*one.cases, *added], results, budget))
+
+
+def _long(paper: Paper, one: Table, found: list[Block], results: Results, budget: Budget) -> Iterator[str]:
+    found = [block for block in found if block.cases]
+    yield f"{escaped(one.title)}. Accuracies in percent, gains in points over plain `ce` of the same recipe."
+    for block in found:
+        if block.is_rerun:
+            yield from _rerun(paper, one, block, results, budget)
+            continue
+        recipes = settings.lengths(block.recipes)
+        yield f"#### {recipes}" if sum(not block.is_rerun for block in found) > 1 else f"Read by {recipes}."
+        yield table(protocols.long_table(one, block, results, budget))
+
+
+def _rerun(paper: Paper, one: Table, block: Block, results: Results, budget: Budget) -> Iterator[str]:
+    recipe = block.recipes[0]
+    yield f"#### The authors' own re-run, {settings.lengths(block.recipes)}, protocol `{recipe.protocol}`"
+    others = [other for found in blocks(one) if not found.is_rerun for other in found.recipes]
+    twin = next((other for other in others if other.protocol == recipe.protocol), None)
+    if twin:
+        differences = "; ".join(map(escaped, settings.unlike(paper, recipe, twin)))
+        yield f"Unlike {names([twin])}, in brackets: {differences or 'nothing'}."
+    yield table(protocols.rerun_table(one, block, results, budget))
+
+
+def _notes(one: Table) -> Iterator[str]:
+    cells: dict[str, dict[str, None]] = {}  # by text
+    models = {case.model.name: case.model.printed for case in one.cases}
+    for printed in one.printed:
+        note = printed.claim.note
+        if note and printed.claim.metric not in SIZES:  # which stand with the sizes of the networks
+            name = models.get(printed.model, printed.model)
+            cell = ", ".join(filter(None, (name, str(printed.objective or ""), printed.dataset)))
+            cells.setdefault(note, {})[cell] = None
+    notes = [f"{_listed(list(found))}: {note}" for note, found in cells.items()] + list(protocols.misprints(one))
+    if notes:
+        yield "\n".join(f"- {escaped(note)}." for note in notes)
+
+
+def _listed(cells: list[str]) -> str:
+    return "; ".join(cells) if len(cells) <= MOST_LISTED else f"{cells[0]} and {len(cells) - 1} more"
