@@ -1,6 +1,7 @@
 """Decoded pictures on disk: right, made once, gone on with after a kill; nothing damaged or half-made is believed."""
 
 import errno
+import io
 import json
 import os
 import shutil
@@ -351,3 +352,16 @@ def test_two_processes_at_once_decode_each_picture_once(half, tmp_path):
     codes = [one.wait(timeout=60) for one in running]
     assert sorted((tmp_path / "log").read_text().split()) == sorted(NAMES)
     assert codes == [int(expected(half).sum()) % 251] * 2
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize(("where", "shown"), [(Terminal, True), (io.StringIO, False)])
+def test_progress_is_shown_on_a_terminal_and_nowhere_else(half, monkeypatch, where, shown):
+    monkeypatch.setattr(sys, "stderr", where())
+    mapped.pixels(half)
+    text = sys.stderr.getvalue()
+    assert ("decoding toy" in text and f"{NUMBER}/{NUMBER}" in text) if shown else text == ""

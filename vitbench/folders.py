@@ -63,12 +63,17 @@ def digest_of(path: Path, files: Iterable[tuple[str, int]]) -> str:
     """
     sha256 = hashlib.sha256()
     for name, label in sorted(files):
-        sha256.update(line_of(name, (path / name).stat().st_size, label))
+        sha256.update(line_of(path, name, label))
     return sha256.hexdigest()
 
 
-def line_of(name: str, size: int, label: int) -> bytes:
-    """A file as digests see it."""
+def line_of(base: Path, name: str, label: int) -> bytes:
+    """A file as digests see it: name, size and label.
+
+    Raises:
+        OSError: if it is not there.
+    """
+    size = os.stat(f"{base}/{name}").st_size  # noqa: PTH116 - a Path takes ten times as long, a million times
     return os.fsencode(name) + f"\0{size}\0{label}\n".encode()
 
 

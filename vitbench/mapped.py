@@ -119,10 +119,10 @@ def _sources(half: Half) -> list[str]:
     for start in range(0, len(half.files), half.block):
         sha256 = hashlib.sha256(f"{decode.VERSION} {half.size} {half.block}\n".encode())
         for name, label in half.files[start : start + half.block]:
-            path = half.base / name
             try:
-                sha256.update(line_of(name, path.stat().st_size, label))
+                sha256.update(line_of(half.base, name, label))
             except OSError as error:
+                path = half.base / name
                 absent = isinstance(error, FileNotFoundError | NotADirectoryError)
                 reason = "is missing" if absent else f"cannot be read ({error.strerror})"
                 raise DataBroken(f"{half.dataset}: {path} {reason}; put it back, or get the data set again") from error
@@ -235,7 +235,7 @@ def _write(half: Half, sources: Sequence[str], done: list[tuple[str, str]], file
         unit="picture",
         disable=None,
     )
-    pool = ThreadPoolExecutor(min(_processors(), THREADS), thread_name_prefix="vitbench-decode")
+    pool = ThreadPoolExecutor(threads(), thread_name_prefix="vitbench-decode")
     with bar, warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"PIL\.")  # its remarks on EXIF and the like
         try:
@@ -254,8 +254,10 @@ def _write(half: Half, sources: Sequence[str], done: list[tuple[str, str]], file
             pool.shutdown(cancel_futures=True)
 
 
-def _processors() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def threads() -> int:
+    """How many pictures are decoded at a time: one per processor that this process may use."""
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(processors, THREADS)
 
 
 def _begin(half: Half, number: int, pool: ThreadPoolExecutor) -> tuple[Pixels, list[Future[Any]]]:
