@@ -11,7 +11,7 @@ from scipy import stats
 from timm.data import auto_augment
 
 from vitbench import augment
-from vitbench.augmentations import randaugment
+from vitbench.augmentations import randaugment, shares
 from vitbench.errors import UserError
 
 COUNT = 60
@@ -32,7 +32,7 @@ TIMMS = {
     "translate_x": "TranslateXRel",
     "translate_y": "TranslateYRel",
 }
-MAPS = randaugment.NAMES[slice(*randaugment.MAPS)]
+MAPS = randaugment.NAMES[randaugment.TURNS[0] : randaugment.SHIFTS[1]]
 
 
 def seeded(seed):
@@ -123,6 +123,13 @@ def test_the_whole_operation_is_its_draws_and_what_they_say_one_after_the_other(
     assert torch.equal(ours, expected)
     assert torch.equal(augment.rand_augment(images, count=0), images)
     assert torch.equal(augment.rand_augment(images, probability=0.0), images)
+
+
+def test_where_the_number_of_drawn_images_is_not_known_the_result_is_the_same(monkeypatch):
+    images = pictures(200)
+    known = augment.rand_augment(images, generator=seeded(10))
+    monkeypatch.setattr(shares, "is_known", lambda device: False)
+    assert torch.equal(augment.rand_augment(images, generator=seeded(10)), known)
 
 
 class Noted(auto_augment.AugmentOp):

@@ -107,7 +107,7 @@ def turn_hue(images: Tensor, turn: Tensor) -> Tensor:
     for first in (5, 3, 1):
         k = (sixths + first).remainder(6)
         parts.append(value - chroma * torch.minimum(k, 4 - k).clamp(0, 1))
-    turned = torch.stack(parts, dim=1).mul_(255.999).to(torch.uint8)  # (B, 3, H, W), as torchvision goes to levels
+    turned = levels.cut(torch.stack(parts, dim=1).mul_(255.999))  # (B, 3, H, W), as torchvision goes to levels
     return torch.where(grey[:, None], images, turned)
 
 
