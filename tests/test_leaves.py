@@ -409,7 +409,7 @@ def test_an_operation_stands_on_its_file_and_on_those_that_it_imports():
 @pytest.mark.parametrize("name", ["crob", "compose", "to_float", "torch", "", "warp", "draw_windows"])
 def test_what_is_no_operation_is_refused(name):
     with pytest.raises(
-        UserError, match=rf"^f:1: unknown augmentation '{name}'.*known: colour_jitter, crop, erase, flip, rand"
+        UserError, match=rf"^f:1: unknown augmentation '{name}'.*known: centre_crop, colour_jitter, crop, erase"
     ):
         leaves.find_operation(name, where="f:1")
 
