@@ -187,15 +187,20 @@ def warp(
     inside = inside[:, :1] * inside[:, 1:]  # (B, 1, H * W)
     at = torch.minimum((at - 0.5).clamp_(min=-0.5), size - 0.5)
     low = torch.minimum(at.floor(), size - 1)
-    taps = _taps(at - low, interpolation)  # of x and of y
-    margin = len(taps) // 2
+    behind = at - low
+    margin = KERNELS.index(interpolation) + 1
     padded = F.pad(images.to(torch.float32), (margin,) * 4, mode="replicate")  # (B, C, H', W')
     line = padded.shape[3]
     first = ((low[:, 1:] + 1) * line + (low[:, :1] + 1)).to(torch.int64)  # (B, 1, H * W), above and left of a pixel
     if upright is None:
-        moved = _between_both(padded.flatten(2), first, taps, line)
+        moved = _between_both(padded.flatten(2), first, _taps(behind, interpolation), line)
     else:
-        moved = _between(padded.flatten(2), first, taps, line, upright.view(b, 1, 1))
+        # Whole rows of the axis are copied; a `where` over so many numbers takes as long as the rest.
+        behind = behind.flatten(0, 1).index_select(0, 2 * torch.arange(b, device=at.device) + upright)[:, None]
+        step = 1 + (line - 1) * upright.to(torch.int64).view(b, 1, 1)
+        moved = _between(
+            padded.flatten(2), first + (margin - 1) * (1 + line - step), _taps(behind, interpolation), step
+        )
     outside = constants([one + LAST_BIT for one in fill], like=moved).view(c, 1) * (1 - inside)
     return levels.cut(moved.add_(LAST_BIT).mul_(inside).add_(outside).clamp_(0, 255)).view(b, c, h, w)
 
@@ -215,15 +220,13 @@ def _between_both(flat: Tensor, first: Tensor, taps: list[Tensor], line: int) ->
     return result
 
 
-def _between(flat: Tensor, first: Tensor, taps: list[Tensor], line: int, upright: Tensor) -> Tensor:
-    """The same along one axis alone, y for those that are upright (B, 1, 1)."""
-    step = torch.where(upright, line, 1)
-    first = first + (len(taps) // 2 - 1) * (1 + line - step)  # the other axis' middle one
+def _between(flat: Tensor, first: Tensor, taps: list[Tensor], step: Tensor) -> Tensor:
+    """The same along one axis alone, on which the next pixel is a step (B, 1, 1) further."""
     result = torch.zeros(len(flat), flat.shape[1], first.shape[2], device=flat.device)
     tap = torch.empty_like(result)
     for place, weights in enumerate(taps):
         torch.gather(flat, 2, (first + place * step).expand_as(result), out=tap)
-        result.addcmul_(tap, torch.where(upright, weights[:, 1:], weights[:, :1]))
+        result.addcmul_(tap, weights)
     return result
 
 
