@@ -165,6 +165,16 @@ def test_operations_are_drawn_as_timm_draws_them():
     assert levels.max() == 10
 
 
+def test_what_an_image_gets_says_nothing_of_the_next():
+    which, level, sign, drawn = randaugment.draw_operations(torch.empty(12_001, 3, 4, 4), 9.0, 0.5, seeded(11))
+    pairs = (15 * which[:-1] + which[1:]).bincount(minlength=225).view(15, 15)
+    assert stats.chi2_contingency(pairs).pvalue > 0.01
+    for one in (level, sign, drawn):
+        assert stats.spearmanr(one[:-1], one[1:]).pvalue > 0.01
+    for one in (level, sign, drawn):
+        assert stats.spearmanr(which, one).pvalue > 0.01
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
