@@ -79,6 +79,12 @@ def test_flip_mirrors_with_its_probability(probability):
     assert stats.binomtest(mirrored, 5000, probability).pvalue > 0.01
 
 
+def test_whether_an_image_is_mirrored_says_nothing_of_the_next():
+    mirrored = augment.flip(position_coded(5001), generator=seeded(5))[:, 1, 0, 0] == 32
+    table = (2 * mirrored[:-1].to(torch.int64) + mirrored[1:]).bincount(minlength=4).view(2, 2)
+    assert stats.chi2_contingency(table).pvalue > 0.01
+
+
 def test_flip_never_and_flip_always():
     images = position_coded(200)
     assert torch.equal(augment.flip(images, probability=0.0, generator=seeded(0)), images)

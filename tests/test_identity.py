@@ -148,7 +148,7 @@ def test_a_run_stands_on_the_versions_of_all_that_it_uses():
 def test_a_run_stands_on_the_operations_that_its_recipe_names_and_on_no_others():
     calls = (Call(name="random_resized_crop", arguments={"size": 32}), Call(name="flip"))
     run = run_of(case(recipe=replace(RECIPE, phases=(replace(PHASE, augmentation=calls),))))
-    used = {"augment", "augmentations/geometry", "augmentations/shares"}
+    used = {"augment", "augmentations/geometry", "augmentations/levels", "augmentations/shares"}
     assert run.versions.keys() == run_of().versions.keys() | used
     assert run.versions["augmentations/geometry"] == "1"
 

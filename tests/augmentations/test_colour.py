@@ -113,6 +113,14 @@ def test_all_orders_are_equally_likely():
     assert stats.chisquare(seen).pvalue > 0.01
 
 
+def test_the_changes_of_an_image_say_nothing_of_each_other_and_of_the_next_image():
+    order, factors, turn, drawn = colour.draw_jitter(torch.empty(4001, 3, 4, 4), (0.4, 0.4, 0.4), 0.1, seeded(12))
+    numbers = torch.cat((factors, turn[:, None], drawn[:, None], order[:, :1]), dim=1).T
+    for at, one in enumerate(numbers):
+        assert stats.spearmanr(one[:-1], one[1:]).pvalue > 0.01
+        assert all(stats.spearmanr(one, other).pvalue > 0.01 for other in numbers[:at])
+
+
 def test_some_images_are_changed_where_a_probability_is_given():
     images = IMAGES[30:31].expand(3000, 3, 18, 22)[:, :, :4, :4].contiguous()
     ours = augment.colour_jitter(images, brightness=0.8, probability=0.8, generator=seeded(9))

@@ -65,6 +65,19 @@ def test_images_are_erased_with_their_probability_and_the_others_left_alone(prob
     assert stats.binomtest(erased, 20_000, probability).pvalue > 0.01
 
 
+def test_what_is_erased_of_an_image_says_nothing_of_the_next():
+    images = torch.full((8001, 3, 8, 8), 255, dtype=torch.uint8)
+    erased = augment.erase(images, probability=0.5, min_area=0.2, mode="const", generator=seeded(13)) != images
+    whether = erased.flatten(1).any(1)
+    pairs = (2 * whether[:-1].to(torch.int64) + whether[1:]).bincount(minlength=4).view(2, 2)
+    assert stats.chi2_contingency(pairs).pvalue > 0.01
+    rectangles = erasing.draw_rectangles(images, AREA, ASPECT, seeded(14)).T
+    for one in rectangles:
+        assert stats.spearmanr(one[:-1], one[1:]).pvalue > 0.01
+    noise = erasing.draw_noise(images[:4000], "rand", seeded(15))[:, 0, 0, 0]
+    assert stats.spearmanr(noise[:-1], noise[1:]).pvalue > 0.01
+
+
 def test_noise_is_timms_brought_to_levels():
     images = torch.zeros(60, 3, 32, 32, dtype=torch.uint8)
     ours = erasing.draw_noise(images, "pixel", seeded(5))

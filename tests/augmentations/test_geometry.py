@@ -124,6 +124,20 @@ def test_a_map_moves_pixels_as_pillow_does(shape, interpolation):
 
 
 @pytest.mark.parametrize("interpolation", geometry.KERNELS)
+@pytest.mark.parametrize("shape", [(32, 32), (24, 40)])
+def test_a_map_along_one_axis_needs_no_interpolation_along_the_other(shape, interpolation):
+    images, upright = pictures(40, *shape), torch.arange(40) % 2 == 0
+    matrices = torch.eye(2, 3, dtype=torch.float64).repeat(40, 1, 1)
+    moves = torch.randn(40, 3, generator=seeded(10), dtype=torch.float64) * torch.tensor([0.3, 0.3, 6])
+    matrices[~upright, 0] += moves[~upright]
+    matrices[upright, 1] += moves[upright]
+    fills = {"fill": (1, 2, 3), "interpolation": interpolation}
+    alone = geometry.warp(images, matrices, upright=upright, **fills)
+    assert torch.equal(alone, geometry.warp(images, matrices, **fills))
+    assert (alone != images).flatten(1).any(1).all()
+
+
+@pytest.mark.parametrize("interpolation", geometry.KERNELS)
 def test_a_map_that_moves_nothing_and_an_even_area_change_no_level(interpolation):
     same = torch.eye(2, 3).expand(8, 2, 3)
     images = pictures(8, 32, 32)

@@ -11,7 +11,7 @@ from scipy import stats
 from timm.data import auto_augment
 
 from vitbench import augment
-from vitbench.augmentations import randaugment
+from vitbench.augmentations import randaugment, shares
 from vitbench.errors import UserError
 
 COUNT = 60
@@ -32,7 +32,7 @@ TIMMS = {
     "translate_x": "TranslateXRel",
     "translate_y": "TranslateYRel",
 }
-MAPS = randaugment.NAMES[slice(*randaugment.MAPS)]
+MAPS = randaugment.NAMES[randaugment.TURNS[0] : randaugment.SHIFTS[1]]
 
 
 def seeded(seed):
@@ -125,6 +125,13 @@ def test_the_whole_operation_is_its_draws_and_what_they_say_one_after_the_other(
     assert torch.equal(augment.rand_augment(images, probability=0.0), images)
 
 
+def test_where_the_number_of_drawn_images_is_not_known_the_result_is_the_same(monkeypatch):
+    images = pictures(200)
+    known = augment.rand_augment(images, generator=seeded(10))
+    monkeypatch.setattr(shares, "is_known", lambda device: False)
+    assert torch.equal(augment.rand_augment(images, generator=seeded(10)), known)
+
+
 class Noted(auto_augment.AugmentOp):
     """timm's operation, which notes what it would do."""
 
@@ -156,6 +163,16 @@ def test_operations_are_drawn_as_timm_draws_them():
     assert stats.chi2_contingency(negative).pvalue > 0.01
     assert level.max() == 10  # cut off there, as timm's
     assert levels.max() == 10
+
+
+def test_what_an_image_gets_says_nothing_of_the_next():
+    which, level, sign, drawn = randaugment.draw_operations(torch.empty(12_001, 3, 4, 4), 9.0, 0.5, seeded(11))
+    pairs = (15 * which[:-1] + which[1:]).bincount(minlength=225).view(15, 15)
+    assert stats.chi2_contingency(pairs).pvalue > 0.01
+    for one in (level, sign, drawn):
+        assert stats.spearmanr(one[:-1], one[1:]).pvalue > 0.01
+    for one in (level, sign, drawn):
+        assert stats.spearmanr(which, one).pvalue > 0.01
 
 
 @pytest.mark.parametrize(

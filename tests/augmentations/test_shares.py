@@ -7,6 +7,12 @@ from scipy import stats
 from vitbench.augmentations import shares
 
 
+@pytest.fixture(params=["known", "not known"])
+def number(request, monkeypatch):
+    """Whether the number of drawn images is at hand, as on a CPU, or not, as on a GPU."""
+    monkeypatch.setattr(shares, "is_known", lambda device: request.param == "known")
+
+
 @pytest.mark.parametrize("count", [1, 2, 8, 64, 128, 1024, 4096])
 @pytest.mark.parametrize("share", [1 / 30, 1 / 6, 0.25, 0.5, 0.9])
 def test_more_images_than_there_are_places_for_are_as_good_as_never_drawn(count, share):
@@ -23,6 +29,7 @@ def test_none_and_all_are_shares_too():
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 1.0])
+@pytest.mark.usefixtures("number")
 def test_the_drawn_images_are_changed_with_their_own_parameters_and_the_others_are_not(share):
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(0, 200, (200, 3, 4, 4), dtype=torch.uint8, generator=generator)
@@ -40,24 +47,30 @@ def test_the_drawn_images_are_changed_with_their_own_parameters_and_the_others_a
     assert torch.equal(images, before)
 
 
-def test_only_as_many_images_are_computed_as_there_are_places():
+def test_only_the_drawn_images_are_computed_or_as_many_as_there_are_places():
     seen = []
 
     def watched(some):
         seen.append(len(some))
         return some
 
-    shares.change(torch.zeros(128, 3, 4, 4), shares.Group(torch.zeros(128, dtype=torch.bool), 1 / 6, watched))
-    assert seen == [shares.places(128, 1 / 6)]
-    assert seen[0] < 64
+    images, drawn = torch.zeros(128, 3, 4, 4), torch.arange(128) % 7 == 0
+    shares.change(images, shares.Group(drawn, 1 / 6, watched))
+    shares.change(images, shares.Group(drawn & False, 1 / 6, watched))
+    shares.change(images.to("meta"), shares.Group(drawn.to("meta"), 1 / 6, watched))
+    assert seen == [19, shares.places(128, 1 / 6)]
+    assert seen[1] < 64
 
 
 def test_what_does_not_fit_the_cache_is_computed_in_parts():
     images = torch.zeros(8, 3, 300, 300, dtype=torch.uint8)
-    assert shares.at_once(images) == 1
-    assert shares.at_once(images[:, :, :32, :32]) > 32
+    assert shares.at_once(images[:3]) == 1
+    assert shares.at_once(images[:, :, :32, :32]) == 8
     assert shares.at_once(images[:, :, :32, :32], 300 * 300) == 1
     assert shares.at_once(images.to("meta")) == 8
+    assert shares.at_once(images[:0]) == 1
+    many = torch.zeros(100, 3, 32, 32, dtype=torch.uint8)
+    assert shares.at_once(many) == 50  # two parts of one length, not one of 85 and one of 15
     numbers = torch.arange(8, dtype=torch.uint8)
     every = torch.ones(8, dtype=torch.bool)
     group = shares.Group(every, 1.0, lambda some, n: some + n.view(-1, 1, 1, 1), [numbers])
@@ -65,6 +78,7 @@ def test_what_does_not_fit_the_cache_is_computed_in_parts():
     assert torch.equal(changed, numbers.view(8, 1, 1, 1).expand_as(images))
 
 
+@pytest.mark.usefixtures("number")
 def test_groups_are_changed_side_by_side():
     images = torch.arange(90, dtype=torch.uint8).view(90, 1, 1, 1).expand(90, 3, 2, 2)
     which = torch.arange(90) % 3

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from vitbench import errors
-from vitbench.augmentations import geometry, shares
+from vitbench.augmentations import geometry, levels, shares
 
 VERSION = 1  # raised when an operation, or the order of its draws, changes
 TRIES = 10  # rectangles that timm draws before it leaves the image as it is
@@ -97,7 +97,7 @@ def draw_noise(images: Tensor, mode: str, generator: torch.Generator | None) -> 
     normal = torch.randn(shape, device=images.device, generator=generator)
     mean, std = (geometry.constants(one, like=normal).view(3, 1, 1) for one in (MEAN, STD))
     noise = mean + normal * std if mode != "const" else mean.expand(shape)
-    return noise.round().clamp_(0, 255).to(torch.uint8)
+    return levels.cut(noise.round().clamp_(0, 255))
 
 
 def overwrite(images: Tensor, rectangles: Tensor, noise: Tensor) -> Tensor:

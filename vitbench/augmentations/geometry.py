@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vitbench import errors
-from vitbench.augmentations import shares
+from vitbench.augmentations import levels, shares
 
 VERSION = 1  # raised when an operation, or the order of its draws, changes
 TRIES = 10  # windows that torchvision draws before it takes the central one
@@ -110,67 +110,61 @@ def resize_windows(images: Tensor, windows: Tensor, height: int, width: int, int
     """
     count = shares.at_once(images, height * width)
     parts = zip(images.split(count), windows.split(count), strict=True)
-    return torch.cat([_resize(*part, height, width, interpolation) for part in parts])
+    return torch.cat([_resize(part, *_weights(some, part, height, width, interpolation)) for part, some in parts])
 
 
 def resize(images: Tensor, height: int, width: int, interpolation: str) -> Tensor:
     """Resize whole images (B, C, H, W), uint8, as `resize_windows` does windows; the weights are the same for all."""
-    h, w = images.shape[2:]
-    whole = constants((0, 0, h, w), like=torch.empty(0, device=images.device))
-    rows = _resizing(whole[:1], whole[2:3], h, height, interpolation)  # (1, height, H)
-    columns = _resizing(whole[1:2], whole[3:], w, width, interpolation)  # (1, width, W)
+    whole = constants((0, 0, *images.shape[2:]), like=torch.empty(0, device=images.device))
+    weights = _weights(whole[None], images, height, width, interpolation)
     parts = images.split(shares.at_once(images, height * width))
-    return torch.cat(
-        [_resample(part, rows.expand(len(part), -1, -1), columns.expand(len(part), -1, -1)) for part in parts]
-    )
+    return torch.cat([_resize(part, *(one.expand(len(part), -1, -1) for one in weights)) for part in parts])
 
 
-def _resize(images: Tensor, windows: Tensor, height: int, width: int, interpolation: str) -> Tensor:
-    h, w = images.shape[2:]
-    rows = _resizing(windows[:, 0], windows[:, 2], h, height, interpolation)  # (B, height, H)
-    columns = _resizing(windows[:, 1], windows[:, 3], w, width, interpolation)  # (B, width, W)
-    return _resample(images, rows, columns)
-
-
-def _resample(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """Images (B, C, H, W) whose pixels are weighted along the columns (B, width, W), then the rows (B, height, H)."""
+def _resize(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """Pixels of (B, C, H, W) weighted by columns (B, width, W), and these by rows (B, height, H)."""
     b, c, h, w = images.shape
     height, width = rows.shape[1], columns.shape[1]
     lines = images.transpose(1, 2).to(torch.float32, memory_format=torch.contiguous_format).view(b, h * c, w)
-    wide = _rounded(lines.bmm(columns.transpose(1, 2)))  # (B, H * C, width); Pillow keeps bytes between the passes
-    resized = _rounded(rows.bmm(wide.view(b, h, c * width)))  # (B, height, C * width)
-    return resized.view(b, height, c, width).transpose(1, 2).to(torch.uint8, memory_format=torch.contiguous_format)
+    wide = lines.bmm(columns.transpose(1, 2))  # (B, H * C, width)
+    wide = wide.clamp_(0, 255).add_(0.5).floor_()  # Pillow keeps bytes between the passes
+    tall = rows.bmm(wide.view(b, h, c * width)).clamp_(0, 255).add_(0.5)  # (B, height, C * width)
+    return levels.cut(tall).view(b, height, c, width).transpose(1, 2).contiguous()
 
 
-def _rounded(levels: Tensor) -> Tensor:
-    """Levels rounded, halves up, in place."""
-    return levels.add_(0.5).floor_().clamp_(0, 255)
+def _weights(windows: Tensor, images: Tensor, height: int, width: int, interpolation: str) -> tuple[Tensor, Tensor]:
+    """Weights with which the pixels of windows (B, 4) make those of the result: (B, height, H) and (B, width, W).
 
-
-def _resizing(start: Tensor, length: Tensor, count: int, size: int, interpolation: str) -> Tensor:
-    """Weights (B, size, count) with which the pixels of a window make those of the result."""
-    start, length = start.view(-1, 1, 1), length.view(-1, 1, 1)
-    pixels = torch.arange(count, device=start.device)
+    Both at once, as large as the larger of the two: on small images a call takes as long as its work.
+    """
+    h, w = images.shape[2:]
+    start, length = windows.T[:, :, None, None].split(2)  # (2, B, 1, 1)
+    size = constants((height, width), like=start).view(2, 1, 1, 1)
+    pixels = torch.arange(max(h, w), device=start.device)
     step = length / size
     shrink = 1 / step.clamp(min=1)
-    middle = start + (torch.arange(size, device=start.device)[:, None] + 0.5) * step  # (B, size, 1)
-    distance = ((pixels + 0.5) * shrink - middle * shrink).abs_()  # (B, size, count)
-    inside = ((pixels >= start) & (pixels < start + length)).to(torch.float32)  # (B, 1, count)
+    places = torch.arange(max(height, width), device=start.device)[:, None] + 0.5
+    middle = start + places * step  # (2, B, size, 1)
+    distance = ((pixels + 0.5) * shrink - middle * shrink).abs_()  # (2, B, size, count)
+    inside = ((pixels >= start) & (pixels < start + length)).to(torch.float32)  # (2, B, 1, count)
     weights = _kernel(distance, interpolation).mul_(inside)
-    return weights.div_(weights.sum(2, keepdim=True))
+    rows, columns = weights.div_(weights.sum(3, keepdim=True))
+    return rows[:, :height, :h], columns[:, :width, :w]
 
 
 def _kernel(x: Tensor, interpolation: str) -> Tensor:
     """Weight at a distance of x >= 0 pixels, which is lost; the cubic is Keys 1981 with a = -1/2."""
     if interpolation == "bilinear":
         return x.neg_().add_(1).clamp_(min=0)
-    x.clamp_(max=2)
-    near = (1.5 * x).sub_(2.5).mul_(x).mul_(x).add_(1)
-    far = (-0.5 * x).add_(2.5).mul_(x).sub_(4).mul_(x).add_(2)
-    return torch.where(x < 1, near, far)
+    # One of the two pieces is 0 everywhere, and exactly so.
+    near, far = x.clamp(max=1), x.clamp_(1, 2)
+    near = (1.5 * near).sub_(2.5).mul_(near).mul_(near).add_(1)
+    return (-0.5 * far).add_(2.5).mul_(far).sub_(4).mul_(far).add_(2).add_(near)
 
 
-def warp(images: Tensor, matrices: Tensor, *, fill: Sequence[int], interpolation: str) -> Tensor:
+def warp(
+    images: Tensor, matrices: Tensor, *, fill: Sequence[int], interpolation: str, upright: Tensor | None = None
+) -> Tensor:
     """Move the pixels of each image by an affine map of its own: Pillow's `Image.transform` with AFFINE.
 
     Args:
@@ -178,35 +172,62 @@ def warp(images: Tensor, matrices: Tensor, *, fill: Sequence[int], interpolation
         matrices: (B, 2, 3): what a position (x, y, 1) of the result is in the image, in pixels from the corner.
         fill: levels where the result lies outside of the image.
         interpolation: "bilinear" or "bicubic"; the cubic is Keys 1981 with a = -1, as Pillow has it here.
+        upright: (B,) bool, of maps that move along one axis alone, whether that is y and not x: then there is nothing
+            to interpolate along the other. None for any maps.
 
     Returns:
         (B, 3, H, W), uint8.
     """
     b, c, h, w = images.shape
-    device = images.device
+    y, x = (torch.arange(one, device=images.device) + 0.5 for one in (h, w))
     a, b_, c_ = matrices.to(torch.float32)[:, :, :, None, None].unbind(2)  # (B, 2, 1, 1) each
-    y, x = torch.arange(h, device=device).view(h, 1) + 0.5, torch.arange(w, device=device) + 0.5
-    at_x, at_y = (a * x + b_ * y + c_).unbind(1)  # (B, H, W)
-    inside = ((at_x >= 0) & (at_x < w) & (at_y >= 0) & (at_y < h))[:, None]  # (B, 1, H, W)
-    at_x, at_y = (at_x - 0.5).clamp_(-0.5, w - 0.5), (at_y - 0.5).clamp_(-0.5, h - 0.5)
-    left, above = at_x.floor().clamp_(max=w - 1), at_y.floor().clamp_(max=h - 1)
-    columns, rows = (_taps((at - low).view(b, 1, -1), interpolation) for at, low in ((at_x, left), (at_y, above)))
-    margin = len(rows) // 2
+    at = (a * x + b_ * y[:, None] + c_).flatten(2)  # (B, 2, H * W), x and y
+    size = constants((w, h), like=at).view(2, 1)
+    inside = ((at >= 0) & (at < size)).to(torch.float32)
+    inside = inside[:, :1] * inside[:, 1:]  # (B, 1, H * W)
+    at = torch.minimum((at - 0.5).clamp_(min=-0.5), size - 0.5)
+    low = torch.minimum(at.floor(), size - 1)
+    behind = at - low
+    margin = KERNELS.index(interpolation) + 1
     padded = F.pad(images.to(torch.float32), (margin,) * 4, mode="replicate")  # (B, C, H', W')
     line = padded.shape[3]
-    first = ((above + 1) * line + (left + 1)).to(torch.int64).view(b, 1, -1).expand(b, c, -1)  # (B, C, H * W)
-    flat = padded.flatten(2)
-    result = torch.zeros(b, c, h * w, device=device)
+    first = ((low[:, 1:] + 1) * line + (low[:, :1] + 1)).to(torch.int64)  # (B, 1, H * W), above and left of a pixel
+    if upright is None:
+        moved = _between_both(padded.flatten(2), first, _taps(behind, interpolation), line)
+    else:
+        # Whole rows of the axis are copied; a `where` over so many numbers takes as long as the rest.
+        behind = behind.flatten(0, 1).index_select(0, 2 * torch.arange(b, device=at.device) + upright)[:, None]
+        step = 1 + (line - 1) * upright.to(torch.int64).view(b, 1, 1)
+        moved = _between(
+            padded.flatten(2), first + (margin - 1) * (1 + line - step), _taps(behind, interpolation), step
+        )
+    outside = constants([one + LAST_BIT for one in fill], like=moved).view(c, 1) * (1 - inside)
+    return levels.cut(moved.add_(LAST_BIT).mul_(inside).add_(outside).clamp_(0, 255)).view(b, c, h, w)
+
+
+def _between_both(flat: Tensor, first: Tensor, taps: list[Tensor], line: int) -> Tensor:
+    """Pixels (B, C, P) weighted by the taps, from the first (B, 1, H * W) on; a row is a line further."""
+    places = first.expand(-1, flat.shape[1], -1)  # (B, C, H * W)
+    result = torch.zeros(places.shape, device=flat.device)
     across, tap = torch.empty_like(result), torch.empty_like(result)  # memory anew for each tap takes time
-    for at_row, of_row in enumerate(rows):
+    for row, of_row in enumerate(taps):
         across.zero_()
-        for at_column, of_column in enumerate(columns):
+        for column, of_column in enumerate(taps):
             # The same places in an image that begins some pixels later: one tensor of indices serves all taps.
-            torch.gather(flat[:, :, at_row * line + at_column :], 2, first, out=tap)
-            across.addcmul_(tap, of_column)
-        result.addcmul_(across, of_row)
-    moved = torch.where(inside, result.view(b, c, h, w), constants(fill, like=result).view(c, 1, 1))
-    return moved.add_(LAST_BIT).clamp_(0, 255).to(torch.uint8)
+            torch.gather(flat[:, :, row * line + column :], 2, places, out=tap)
+            across.addcmul_(tap, of_column[:, :1])
+        result.addcmul_(across, of_row[:, 1:])
+    return result
+
+
+def _between(flat: Tensor, first: Tensor, taps: list[Tensor], step: Tensor) -> Tensor:
+    """The same along one axis alone, on which the next pixel is a step (B, 1, 1) further."""
+    result = torch.zeros(len(flat), flat.shape[1], first.shape[2], device=flat.device)
+    tap = torch.empty_like(result)
+    for place, weights in enumerate(taps):
+        torch.gather(flat, 2, (first + place * step).expand_as(result), out=tap)
+        result.addcmul_(tap, weights)
+    return result
 
 
 def constants(numbers: Sequence[float], *, like: Tensor) -> Tensor:

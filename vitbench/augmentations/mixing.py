@@ -142,7 +142,7 @@ def blend(images: Tensor, targets: Tensor, share: Tensor, cut: Tensor, centre: T
 
 def _with_partners(x: Tensor, share: Tensor) -> Tensor:
     """Rows of x, of each the share, and for the rest the row as far from the end; the shares are float64."""
-    other = x.flip(0).mul_((1 - share).to(x.dtype))
+    other = x.flip(0).mul_((1 - share).to(x.dtype))  # rounded before the sum, as timm's is: no `addcmul`
     return (x * share.to(x.dtype)).add_(other)
 
 

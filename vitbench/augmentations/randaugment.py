@@ -5,6 +5,7 @@ Source: Cubuk et al. 2020, arXiv:1909.13719, as timm 1.0 has it in `timm.data.au
 """
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -20,7 +21,7 @@ NAMES = (
     *("rotate", "shear_x", "shear_y", "translate_x", "translate_y"),  # affine maps
 )
 # Where in NAMES each kind begins and ends. A kind is computed for the images that drew one of it.
-TABLES, HISTOGRAMS, BLENDS, MAPS = (0, 6), (6, 8), (8, 10), (10, 15)
+TABLES, HISTOGRAMS, BLENDS, TURNS, SHIFTS = (0, 6), (6, 8), (8, 10), (10, 11), (11, 15)
 FILL = (124, 116, 104)  # ImageNet's mean in levels: where a map reaches outside of the image
 HIGHEST = 10.0  # magnitude
 
@@ -104,17 +105,25 @@ def apply_operations(
         interpolation: of maps.
     """
 
-    def maps(some: Tensor, which: Tensor, level: Tensor, sign: Tensor) -> Tensor:
-        h, w = some.shape[2:]
-        matrices = affine(which, level * sign, h, w)
+    def turn(some: Tensor, matrices: Tensor) -> Tensor:
         return geometry.warp(some, matrices, fill=FILL, interpolation=interpolation)
 
-    kinds = ((TABLES, _by_table), (HISTOGRAMS, _by_histogram), (BLENDS, _by_blend), (MAPS, maps))
+    def shift(some: Tensor, matrices: Tensor, upright: Tensor) -> Tensor:
+        return geometry.warp(some, matrices, fill=FILL, interpolation=interpolation, upright=upright)
+
+    drawn, matrices = [which, level, sign], affine(which, level * sign, *images.shape[2:])
+    upright = (which == NAMES.index("shear_y")) | (which == NAMES.index("translate_y"))
+    kinds: list[tuple[tuple[int, int], Callable[..., Tensor], list[Tensor]]] = [
+        (TABLES, _by_table, drawn),
+        (HISTOGRAMS, _by_histogram, [which]),
+        (BLENDS, _by_blend, drawn),
+        (TURNS, turn, [matrices]),
+        (SHIFTS, shift, [matrices, upright]),
+    ]
     groups = []
-    for (begin, end), operation in kinds:
+    for (begin, end), operation, parameters in kinds:
         part = 1.0 if share is None else share * (end - begin) / len(NAMES)
-        drawn = (which >= begin) & (which < end)
-        groups.append(shares.Group(drawn, part, operation, [which, level, sign]))
+        groups.append(shares.Group((which >= begin) & (which < end), part, operation, parameters))
     return shares.change(images, *groups)
 
 
@@ -134,7 +143,7 @@ def _by_table(images: Tensor, which: Tensor, level: Tensor, sign: Tensor) -> Ten
     return levels.look_up(images, _of(tables, torch.where(which < 2, 0, which - 1).clamp(max=3)))
 
 
-def _by_histogram(images: Tensor, which: Tensor, level: Tensor, sign: Tensor) -> Tensor:
+def _by_histogram(images: Tensor, which: Tensor) -> Tensor:
     histogram = levels.counts(images)
     tables = torch.stack((levels.autocontrast(histogram), levels.equalize(histogram)))  # (2, B, C, 256)
     return levels.look_up(images, _of(tables, which - HISTOGRAMS[0]))
@@ -161,7 +170,7 @@ def enhancement(level: Tensor, sign: Tensor) -> Tensor:
 def affine(which: Tensor, level: Tensor, height: int, width: int) -> Tensor:
     """Maps (B, 2, 3) from the result to the image: rotation, shear in x and y, shift in x and y, by signed level."""
     part = level / HIGHEST
-    kind = which - MAPS[0]
+    kind = which - TURNS[0]
     angle = torch.where(kind == 0, part * math.radians(30), 0.0)  # anticlockwise about the middle
     cos, sin = angle.cos(), angle.sin()
     x, y = width / 2, height / 2

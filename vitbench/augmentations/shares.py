@@ -12,9 +12,9 @@ from functools import cache
 import torch
 from torch import Tensor
 
-VERSION = 1  # raised when other images are reached, or when parts change: noise is drawn part by part
+VERSION = 2  # raised when other images are reached, or when parts change: noise is drawn part by part
 RARELY = 1e-9  # how likely a batch is to draw more images than are computed; those too many stay as they were
-CACHED = 2**17  # floats, half a megabyte
+CACHED = 2**18  # floats, a megabyte: less, and calls take longer than what they do
 
 
 @cache
@@ -68,27 +68,41 @@ def change(images: Tensor, *groups: Group) -> Tensor:
     b = len(images)
     which, made = torch.arange(b, device=images.device), [images]
     for group in groups:
-        count = places(b, group.share)
-        if count == 0:
+        rows = drawn_rows(group)
+        if len(rows) == 0:
             continue
-        rows = group.drawn.to(torch.int8).argsort(descending=True, stable=True)[:count]
         given = [one.index_select(0, rows) for one in (images, *group.parameters)]
-        new = torch.arange(count, device=images.device) + sum(map(len, made))
-        made += [group.operation(*part) for part in zip(*(one.split(at_once(images)) for one in given), strict=True)]
-        # An image that is computed for nothing keeps the place that it had.
-        kept = torch.where(group.drawn.index_select(0, rows), new, which.index_select(0, rows))
-        which = which.index_copy(0, rows, kept)
+        new, count = torch.arange(len(rows), device=images.device) + sum(map(len, made)), at_once(given[0])
+        made += [group.operation(*part) for part in zip(*(one.split(count) for one in given), strict=True)]
+        if not is_known(images.device):  # an image that is computed for nothing keeps the place that it had
+            new = torch.where(group.drawn.index_select(0, rows), new, which.index_select(0, rows))
+        which = which.index_copy(0, rows, new)
     # Whole images are copied; an `index_copy` or a `where` over uint8 takes many times as long on a CPU.
     return torch.cat(made).index_select(0, which)
 
 
+def drawn_rows(group: Group) -> Tensor:
+    """Which images are computed, int64: those that are drawn, and some for nothing where their number is not known."""
+    if is_known(group.drawn.device):
+        return group.drawn.nonzero().squeeze(1)
+    count = places(len(group.drawn), group.share)
+    return group.drawn.to(torch.int8).argsort(descending=True, stable=True)[:count]
+
+
+def is_known(device: torch.device) -> bool:
+    """Whether the number of images that are drawn is at hand: a CPU computed it, a GPU would be waited for."""
+    return device.type == "cpu"
+
+
 def at_once(images: Tensor, size: int = 0) -> int:
-    """Images that are best computed at once: on a CPU, as many as its cache holds as floats.
+    """Images that are best computed at once: on a CPU, even parts that its cache holds as floats.
 
     Args:
         images: (B, C, H, W).
         size: pixels of one result, where they are more than the image's.
     """
-    if images.device.type != "cpu":
-        return max(1, len(images))
-    return max(1, CACHED // (images.shape[1] * max(size, images.shape[2] * images.shape[3])))
+    b, c, h, w = images.shape
+    if images.device.type != "cpu" or b == 0:
+        return max(1, b)
+    most = max(1, CACHED // (c * max(size, h * w)))
+    return math.ceil(b / math.ceil(b / most))
