@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import timm
 import torch
@@ -95,6 +96,11 @@ class Adapter(nn.Module):
         return self.network.forward_head(features)
 
 
+_shapes: WeakKeyDictionary[nn.Module, dict[int, Shape]] = (
+    WeakKeyDictionary()
+)  # found already; each takes a forward pass
+
+
 def shape_of(model: nn.Module, *, image_size: int, what: str = "the model") -> Shape:
     """The sizes that a model's terms are built for, found without arithmetic or a copy of the weights.
 
@@ -106,6 +112,13 @@ def shape_of(model: nn.Module, *, image_size: int, what: str = "the model") -> S
     Raises:
         UserError: if it returns anything else.
     """
+    found = _shapes.setdefault(model, {})
+    if image_size not in found:
+        found[image_size] = _shape(model, image_size, what)
+    return found[image_size]
+
+
+def _shape(model: nn.Module, image_size: int, what: str) -> Shape:
     tensors = [*model.named_parameters(), *model.named_buffers()]
     weights = {name: torch.empty_like(tensor, device="meta") for name, tensor in tensors}
     dtype = next((one.dtype for one in model.parameters()), torch.float32)

@@ -6,11 +6,11 @@ from functools import cache
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vitbench import build
 from vitbench.augment import to_float
-from vitbench.contracts import Images
+from vitbench.contracts import Images, Output
 from vitbench.engine import WARM_STEPS, Engine
 from vitbench.identity import Identity
 from vitbench.learner import DRAWS, Learner
@@ -23,8 +23,8 @@ from vitbench.train import generator
 def count(identity: Identity) -> dict[str, Any]:
     """Parameters and MACs of a network and its terms; nothing is computed but shapes."""
     macs = _count_model(identity.model, identity.classes, identity.image_size)
+    model, _ = _on_meta(identity.model, identity.classes, identity.image_size)
     with torch.device("meta"):
-        model = build.model_of(identity)
         terms = {name: build.term_of(identity, name, model) for name in identity.objective.names}
     training = size.training_cost(macs.matmul_conv, _term_macs(identity))
     measurements = {
@@ -42,11 +42,11 @@ def count(identity: Identity) -> dict[str, Any]:
 
 def _term_macs(identity: Identity) -> list[int]:
     """MACs of each term for one image."""
+    model, out = _on_meta(identity.model, identity.classes, identity.image_size)
     with torch.device("meta"):
-        model = build.model_of(identity)
         terms = [build.term_of(identity, name, model) for name in identity.objective.names]
     return [
-        size.count_term_macs(lambda: term, model=lambda: model, image_size=identity.image_size)  # noqa: B023 - at once
+        size.count_term_macs(lambda: term, model=lambda: model, image_size=identity.image_size, out=out)  # noqa: B023 - at once
         for term in terms
     ]
 
@@ -62,7 +62,16 @@ def step_flops(identity: Identity) -> float:
 @cache
 def _count_model(model: str, classes: int, image_size: int) -> size.Macs:
     """MACs of a network; the same for every objective, so counted once a session."""
-    return size.count_macs(lambda: build.untrained(model, classes, image_size), image_size=image_size)
+    on_meta, _ = _on_meta(model, classes, image_size)
+    return size.count_macs(lambda: build.untrained(model, classes, image_size), image_size=image_size, on_meta=on_meta)
+
+
+@cache
+def _on_meta(model: str, classes: int, image_size: int) -> tuple[nn.Module, Output]:
+    """A network without weights, and its output for one image; both serve every objective."""
+    with torch.device("meta"):
+        network = build.untrained(model, classes, image_size).eval()
+        return network, network(torch.zeros(1, 3, image_size, image_size))
 
 
 def time_inference(

@@ -74,20 +74,21 @@ def count_params(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
 
 
-def count_macs(build: Callable[[], nn.Module], *, image_size: int) -> Macs:
+def count_macs(build: Callable[[], nn.Module], *, image_size: int, on_meta: nn.Module | None = None) -> Macs:
     """Multiply-adds of a model.
 
     Args:
         build: makes a new model: images (1, 3, image_size, image_size) to `Output` or a tensor. It is called
             under torch's `meta` device and, for fvcore, on the CPU with timm's fused attention off.
         image_size: H and W in pixels.
+        on_meta: the model on the `meta` device, where it was built already.
 
     Raises:
         UncountedOperator: if the model runs an operator that multiplies and adds but has no formula.
     """
     with _undisturbed():
         with torch.device("meta"):
-            model = build().eval()
+            model = (on_meta or build()).eval()
             images = torch.zeros(1, 3, image_size, image_size)
         with _hooked(model) as layers:
             matmul_conv = _count_products(partial(model, images))
@@ -107,6 +108,7 @@ def count_term_macs(
     model: Callable[[], nn.Module],
     image_size: int,
     views: Mapping[str, Sequence[int]] | None = None,
+    out: Output | None = None,
 ) -> int:
     """Multiply-adds (`matmul_conv`) of a term for one image, besides the model's pass that it gets.
 
@@ -115,6 +117,7 @@ def count_term_macs(
         model: makes the model that it is trained with: images to `Output`; likewise.
         image_size: H and W in pixels.
         views: shape (C, H, W) of each further version of the image that the term asked for, by name.
+        out: the model's output for one image on the `meta` device, where it was computed already.
 
     Raises:
         UncountedOperator: if the term runs an operator that multiplies and adds but has no formula.
@@ -125,7 +128,7 @@ def count_term_macs(
         step = Step(
             images=images,
             labels=torch.zeros(1, dtype=torch.int64),
-            out=network(images),
+            out=out or network(images),
             model=network,
             views={name: torch.zeros(1, *shape) for name, shape in (views or {}).items()},
             progress=torch.zeros(()),
