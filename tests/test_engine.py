@@ -1,5 +1,10 @@
 """Engines: whatever takes the steps, the losses and the weights are those of the plain loop; a fall back is said."""
 
+import gc
+import weakref
+from contextlib import nullcontext
+from functools import partial
+
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -7,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from vitbench import build
 from vitbench.case import Budget, Phase
 from vitbench.contracts import Images
-from vitbench.engine import WARM_STEPS, Engine, of_device
+from vitbench.engine import WARM_STEPS, CudaGraphs, Engine, of_device
 from vitbench.errors import UserError
 from vitbench.identity import Identity
 from vitbench.learner import Learner
@@ -102,6 +107,24 @@ def test_a_captured_step_is_captured_once_after_warm_steps_and_gives_the_bits_of
     epoch(one, step, 1)
     assert graphs.asked.count("capture") == 1
     assert (engine.name, engine.said) == ("graph", [])
+
+
+def test_a_captured_step_lives_as_long_as_what_replays_it(monkeypatch):
+    """A graph knows addresses only: what it reads must not be given to somebody else."""
+
+    class Graph:
+        def replay(self):
+            pass
+
+    for name, made in (("Stream", object), ("CUDAGraph", Graph), ("graph", lambda graph, **options: nullcontext())):
+        monkeypatch.setattr(torch.cuda, name, made)
+    step = partial(torch.mul, torch.ones(2), torch.ones(2))
+    read = weakref.ref(step)
+    replay = CudaGraphs().capture(step, ())
+    del step
+    gc.collect()
+    replay()
+    assert read() is not None
 
 
 def test_a_step_that_waits_for_the_device_is_undone_and_taken_eagerly(plain):

@@ -393,3 +393,21 @@ def test_published_weights_are_part_of_a_run_that_starts_from_them_by_their_dige
     found = [of_run(tuned, budget=Budget.PAPER, weights=digest).weights for digest in ("", "of a", "of b")]
     assert found == ["absent", "of a", "of b"]
     assert of_run(case(recipe=AT_224), budget=Budget.PAPER, weights="of a").weights == ""
+
+
+def test_the_key_of_a_run_stays_what_it_was():
+    """Of a fixed content: whoever changes this form makes every record of everybody's one of another version."""
+    phase = replace(PHASE, mixing=Call(name="mix", arguments={"mixup": 0.8}), clip_grad=5.0)
+    fixed = identity.Identity(
+        model="vit/tiny",
+        objective=parse("ce + 0.5*drloc(pairs=8)"),
+        dataset="digits",
+        data="d1g357",
+        classes=10,
+        image_size=32,
+        budget=Budget.QUICK,
+        versions={"train": "2", "terms/drloc": "1"},
+        phases=(phase,),
+        evaluation=(Call(name="resize", arguments={"size": 32}),),
+    )
+    assert fixed.key[:12] == "cd14ea8fc450"

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 from vitbench import machine
 
@@ -118,3 +119,12 @@ def test_the_processor_has_a_name():
 def test_the_command_has_no_folder_of_the_program(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["/somewhere/private/bin/pytest", "benchmarks", "-k", "drloc"])
     assert machine.command() == "pytest benchmarks -k drloc"
+
+
+def test_a_device_that_does_not_answer_any_more_has_nothing_to_give_back(monkeypatch):
+    def lost():
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lost)
+    machine.free_gpu()

@@ -219,6 +219,22 @@ def test_a_file_of_another_length_is_named(half, change):
     message(error, half, path, f"holds {1920 + change} bytes, expected 1920", f"delete {half.folder}")
 
 
+def test_a_changed_pixel_of_a_map_is_seen_unless_the_file_says_that_nothing_was_written(half, monkeypatch):
+    monkeypatch.setattr(mapped, "IN_MEMORY", 0)
+    mapped.pixels(half)
+    path = half.folder / "pixels"
+    time = path.stat().st_mtime_ns
+    content = bytearray(path.read_bytes())
+    content[700] ^= 1
+    path.write_bytes(content)
+    os.utime(path, ns=(time, time))
+    mapped.pixels(half)  # as far as it can be seen, the file that was checked
+    os.utime(path, ns=(time, time + 1))
+    with pytest.raises(DataBroken) as error:
+        mapped.pixels(half)
+    message(error, half, path, "is not what was written there", f"delete {half.folder}")
+
+
 def test_a_changed_pixel_is_seen_where_all_are_read(half):
     mapped.pixels(half)
     path = half.folder / "pixels"

@@ -87,6 +87,8 @@ def test_a_killed_run_of_mixed_images_ends_with_the_same_bits(done, tmp_path, mo
     again = execute(RUN, Setting(store=Store(tmp_path), tell=stop))
     assert again.details["correct"] == done[0].details["correct"]
     assert again.measurements["loss"] == done[0].measurements["loss"]
+    whole, resumed = (store.folder(RUN) / "weights.safetensors" for store in (done[1].store, Store(tmp_path)))
+    assert resumed.read_bytes() == whole.read_bytes()
 
 
 @pytest.mark.parametrize(

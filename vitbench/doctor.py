@@ -7,8 +7,6 @@ from pathlib import Path
 from vitbench import folders, leaves, machine, summary
 from vitbench.errors import UserError
 
-OF_A_FOLDER = "imagefolder"  # the data set that a user's own folder is
-
 
 def lines(data: Path | None, *, download: bool = False) -> Iterator[str]:
     """One line for each thing that a benchmark needs, with what to do where it is missing.
@@ -31,8 +29,8 @@ def lines(data: Path | None, *, download: bool = False) -> Iterator[str]:
 
 def _state(name: str, data: Path | None, download: bool) -> str:
     """Whether a data set is there; photographs are listed, and decoded by the first run that needs them."""
-    if name == OF_A_FOLDER:
-        return f"any folder with {folders.LAYOUT}: --dataset {OF_A_FOLDER}:PATH"
+    if name in leaves.OF_FOLDERS:
+        return f"any folder with {folders.LAYOUT}: --dataset {name}:PATH"
     leaf = leaves.find("datasets", name)
     size = leaf.constant("IMAGE_SIZE")
     try:

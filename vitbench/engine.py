@@ -59,7 +59,8 @@ class CudaGraphs:
             warnings.simplefilter("ignore", FutureWarning)  # torch 2.11 needs it, later ones do it themselves
             for generator in generators:
                 graph.register_generator_state(generator)
-        with torch.cuda.graph(graph, stream=self.stream):
+        # What other threads do meanwhile, such as carrying data there, is none of the capture's business.
+        with torch.cuda.graph(graph, stream=self.stream, capture_error_mode="thread_local"):
             step()
 
         def replay(kept: Step = step) -> None:  # the step, with it what it reads: a graph knows addresses only

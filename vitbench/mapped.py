@@ -14,8 +14,9 @@ import os
 import shutil
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
@@ -32,7 +33,7 @@ from vitbench.errors import DataAbsent, DataBroken
 from vitbench.folders import line_of
 from vitbench.records import write_whole
 
-IN_MEMORY = 2 << 30  # bytes; what is smaller is read and checked whole, what is larger stays on disk
+IN_MEMORY = 2 << 30  # bytes; what is smaller is read, what is larger stays on disk
 BLOCK = 64 << 20  # bytes; about what a kill costs
 BLOCK_PICTURES = 512  # and no more pictures than that
 THREADS = 32  # at most; Pillow decodes and resizes outside of Python's lock
@@ -73,6 +74,11 @@ class Half:
         """Pictures of a block."""
         return min(max(BLOCK // self.picture, 1), BLOCK_PICTURES)
 
+    @property
+    def blocks(self) -> int:
+        """Number of blocks."""
+        return -(-len(self.files) // self.block)
+
     def at(self, number: int) -> range:
         """Places of the pictures of a block."""
         return range(number * self.block, min((number + 1) * self.block, len(self.files)))
@@ -95,7 +101,10 @@ def pixels(half: Half) -> Pixels:
         with (half.folder / "pixels").open("rb") as file:
             if (found := os.fstat(file.fileno()).st_size) != size:
                 raise _damaged(half, f"holds {found} bytes, expected {size}")
-            return _read(half, file) if size < IN_MEMORY else _map(half, file, size)
+            if size < IN_MEMORY:
+                return _read(half, file)
+            _check_once(half, file)
+            return _map(half, file, size)
     except OSError as error:
         raise _damaged(half, f"cannot be read ({error.strerror or error})") from error
 
@@ -151,14 +160,32 @@ def _damaged(half: Half, reason: str, path: Path | None = None) -> DataBroken:
 
 
 def _read(half: Half, file: BufferedReader) -> Pixels:
-    """All of it, checked against the sums of its blocks."""
+    """All of it, checked."""
     found: Pixels = np.empty(half.shape, dtype=np.uint8)
-    for number, (_, expected) in enumerate(_index(half)):
+    _check(half, file, lambda at: found[at.start : at.stop])
+    return found
+
+
+def _check(half: Half, file: BufferedReader, place: Callable[[range], Pixels]) -> None:
+    """Read the file block by block into what `place` gives for it, and hold each against its sum."""
+    index = _index(half)
+    if len(index) != half.blocks:
+        raise _damaged(half, f"has {len(index)} blocks in its index, expected {half.blocks}")
+    for number, (_, expected) in enumerate(index):
         at = half.at(number)
-        part = found[at.start : at.stop]
+        part = place(at)
         if file.readinto(part.data) != part.nbytes or _sum(part) != expected:
             raise _damaged(half, f"is not what was written there (pictures {at.start} to {at.stop - 1})")
-    return found
+
+
+def _check_once(half: Half, file: BufferedReader) -> None:
+    """The same for a file that stays on disk: again only when its time has changed."""
+    note, state = half.folder / "checked", str(os.fstat(file.fileno()).st_mtime_ns)
+    if note.exists() and note.read_text(encoding="utf-8") == state:
+        return
+    _check(half, file, lambda at: np.empty((len(at), *half.shape[1:]), dtype=np.uint8))
+    with suppress(OSError):  # in a folder that only others may write, it is checked every time
+        write_whole(note, state)
 
 
 def _map(half: Half, file: BufferedReader, size: int) -> Pixels:

@@ -57,20 +57,24 @@ def test_what_all_recipes_do_is_said_once_without_what_goes_without_saying(twofo
 
 def test_a_recipe_is_told_from_another_by_what_it_does_otherwise(twofold):
     rerun, code = twofold.recipes["rerun"], twofold.recipes["code"]
-    assert settings.unlike(twofold, rerun, code) == ["batch size 128 (1024)", "learning rate 0.000125 (0.001)"]
-    assert settings.unlike(twofold, code, code) == []
+    assert settings.unlike(twofold, rerun, code, Budget.PAPER) == [
+        "batch size 128 (1024)",
+        "learning rate 0.000125 (0.001)",
+    ]
+    assert settings.unlike(twofold, code, code, Budget.SHORT) == []
 
 
 @pytest.mark.parametrize(
-    ("names", "shown"),
+    ("names", "budget", "shown"),
     [
-        (["paper"], "`paper` (100 epochs)"),
-        (["paper", "code"], "`paper` (100 epochs) and `code` (101 epochs of a cosine over 300)"),
-        (["finetune"], "`finetune` (100 epochs)"),
+        (["paper"], Budget.PAPER, "`paper` (100 epochs)"),
+        (["paper", "code"], Budget.PAPER, "`paper` (100 epochs) and `code` (101 epochs of a cosine over 300)"),
+        (["paper", "code"], Budget.SHORT, "`paper` (10 epochs) and `code` (10 epochs of a cosine over 30)"),
+        (["finetune"], Budget.PAPER, "`finetune` (100 epochs)"),
     ],
 )
-def test_a_recipe_is_as_long_as_its_epochs(twofold, names, shown):
-    assert settings.lengths([twofold.recipes[name] for name in names]) == shown
+def test_a_recipe_is_as_long_as_its_epochs(twofold, names, budget, shown):
+    assert settings.lengths([twofold.recipes[name] for name in names], budget) == shown
 
 
 def test_phases_are_told_apart_by_their_number(twofold):

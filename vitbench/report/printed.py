@@ -71,18 +71,18 @@ def _long(paper: Paper, one: Table, found: list[Block], results: Results, budget
         if block.is_rerun:
             yield from _rerun(paper, one, block, results, budget)
             continue
-        recipes = settings.lengths(block.recipes)
+        recipes = settings.lengths(block.recipes, budget)
         yield f"#### {recipes}" if sum(not block.is_rerun for block in found) > 1 else f"Read by {recipes}."
         yield table(protocols.long_table(one, block, results, budget))
 
 
 def _rerun(paper: Paper, one: Table, block: Block, results: Results, budget: Budget) -> Iterator[str]:
     recipe = block.recipes[0]
-    yield f"#### The authors' own re-run, {settings.lengths(block.recipes)}, protocol `{recipe.protocol}`"
+    yield f"#### The authors' own re-run, {settings.lengths(block.recipes, budget)}, protocol `{recipe.protocol}`"
     others = [other for found in blocks(one) if not found.is_rerun for other in found.recipes]
     twin = next((other for other in others if other.protocol == recipe.protocol), None)
     if twin:
-        differences = "; ".join(map(escaped, settings.unlike(paper, recipe, twin)))
+        differences = "; ".join(map(escaped, settings.unlike(paper, recipe, twin, budget)))
         yield f"Unlike {names([twin])}, in brackets: {differences or 'nothing'}."
     yield table(protocols.rerun_table(one, block, results, budget))
 

@@ -42,9 +42,9 @@ def shared(paper: Paper, cases: Iterable[Case], budget: Budget) -> list[str]:
     return [f"{name} {value}" for name, value in every if name not in _differing(found) and value not in USUAL]
 
 
-def unlike(paper: Paper, recipe: Recipe, other: Recipe) -> list[str]:
-    """In what a recipe differs from another, such as "batch size 128 (1024)"."""
-    ours, theirs = (settings(paper, one, Budget.PAPER) for one in (recipe, other))
+def unlike(paper: Paper, recipe: Recipe, other: Recipe, budget: Budget) -> list[str]:
+    """In what a recipe differs from another under a budget, such as "batch size 128 (1024)"."""
+    ours, theirs = (settings(paper, one, budget) for one in (recipe, other))
     return [f"{name} {ours.get(name, NOTHING)} ({theirs.get(name, NOTHING)})" for name in _differing([ours, theirs])]
 
 
@@ -53,13 +53,14 @@ def _used(paper: Paper, cases: Iterable[Case], budget: Budget) -> list[Recipe]:
     return [one for name, one in paper.recipes.items() if name in names and one.at(budget)]
 
 
-def lengths(recipes: Sequence[Recipe]) -> str:
+def lengths(recipes: Sequence[Recipe], budget: Budget) -> str:
     """Such as: `paper` (100 epochs) and `code` (101 epochs of a cosine over 300); in Markdown."""
     shown = []
     for recipe in recipes:
-        cosines = [phase.schedule["epochs"] for phase in recipe.phases if "epochs" in phase.schedule]
-        cut = f" of a cosine over {cosines[-1]}" if cosines and cosines[-1] != recipe.phases[-1].epochs else ""
-        shown.append(f"{names([recipe])} ({sum(phase.epochs for phase in recipe.phases)} epochs{cut})")
+        phases = recipe.at(budget)
+        cosines = [float(phase.schedule["epochs"]) for phase in phases if "epochs" in phase.schedule]
+        cut = f" of a cosine over {cosines[-1]:g}" if cosines and cosines[-1] != phases[-1].epochs else ""
+        shown.append(f"{names([recipe])} ({sum(phase.epochs for phase in phases)} epochs{cut})")
     return " and ".join(filter(None, (", ".join(shown[:-1]), shown[-1])))
 
 
