@@ -159,6 +159,46 @@ def test_a_dead_link_is_named(folder):
     message(error)
 
 
+@pytest.mark.parametrize(
+    ("link", "target"),
+    [
+        ("train/cat/again", "train/cat"),
+        ("train/cat/deeper/again", "train/cat"),
+        ("train/cat/deeper/again", "."),
+        ("train/cat/again", ".."),
+        ("train/eel", "train"),
+        ("train/eel", "."),
+    ],
+)
+def test_a_link_that_leads_back_above_itself_is_named(folder, link, target):
+    if "eel" in link:
+        write(folder / "val/eel/0.jpg")
+    (folder / link).symlink_to((folder / target).resolve())
+    with pytest.raises(DataBroken) as error:
+        folders.scan(folder)
+    back = f"{folder / link} is a link back to {(folder / target).resolve()}, in which it lies, expected one that leads"
+    assert back in message(error)
+    assert "; remove it" in message(error)
+
+
+def test_links_that_lead_back_by_way_of_each_other_are_named(folder, tmp_path):
+    write(tmp_path / "more/1.jpg")
+    (tmp_path / "more/back").symlink_to(folder / "train/cat")
+    (folder / "train/cat/more").symlink_to(tmp_path / "more")
+    with pytest.raises(DataBroken, match=r"train/cat/more/back is a link back to .*/train/cat, ") as error:
+        folders.scan(folder)
+    message(error)
+
+
+def test_links_that_lead_aside_are_followed(folder, tmp_path):
+    before = folders.scan(folder)
+    (folder / "train/cat/dogs").symlink_to("../dog")
+    (folder / "train/dog/cats").symlink_to(folder / "val/cat")
+    (tmp_path / "link").symlink_to(folder)
+    found = folders.scan(tmp_path / "link")
+    assert len(found.train) == len(before.train) + 3 + 2 + 2  # cat/dogs, dog/cats, cat/dogs/cats
+
+
 def test_wanted_classes_are_picked_and_the_others_ignored(folder):
     write(folder / "train/eel/0.jpg")
     found = folders.read(folder, dataset="some", classes=["dog"])

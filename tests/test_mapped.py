@@ -1,5 +1,6 @@
 """Decoded pictures on disk: right, made once, gone on with after a kill; nothing damaged or half-made is believed."""
 
+import dataclasses
 import errno
 import io
 import json
@@ -208,6 +209,60 @@ def test_a_map_that_is_in_use_keeps_what_it_shows_when_the_pictures_change(half,
     assert np.array_equal(shown, before)
 
 
+def with_more(half, number, broken=None):
+    """The same half with pictures added at its end, one of them broken."""
+    names = [f"{NUMBER + one}.png" for one in range(number)]
+    for seed, name in enumerate(names, 50):
+        write(half.base / name, seed=seed)
+    if broken is not None:
+        (half.base / f"{broken}.png").write_text("no picture")
+    return dataclasses.replace(half, files=[*half.files, *((name, 0) for name in names)])
+
+
+@pytest.mark.parametrize("broken", [None, 11, 14])
+def test_a_map_that_is_in_use_keeps_what_it_shows_when_pictures_are_added(half, monkeypatch, broken):
+    monkeypatch.setattr(mapped, "IN_MEMORY", 0)
+    shown, untouched, before = mapped.pixels(half), mapped.pixels(half), expected(half)
+    assert np.array_equal(shown, before)
+    grown = with_more(half, 5, broken)
+    with (half.folder / "pixels").open("rb") as file:
+        if broken is None:
+            assert np.array_equal(mapped.pixels(grown), expected(grown))
+        else:
+            with pytest.raises(DataBroken) as error:
+                mapped.pixels(grown)
+            message(error, half, f"{broken}.png cannot be decoded")
+        assert os.fstat(file.fileno()).st_size == before.nbytes  # who looks beyond the end of a file is killed
+    assert np.array_equal(shown, before)
+    assert np.array_equal(untouched, before)
+
+
+def test_what_was_interrupted_when_pictures_were_added_goes_on_as_far_as_it_reached_the_disk(
+    half, monkeypatch, decoded
+):
+    mapped.pixels(half)
+    grown = with_more(half, 5)
+    assert interrupted(grown, monkeypatch, "14.png") == 3
+    path = half.folder / "pixels"
+    content = bytearray(path.read_bytes())
+    content[8 * 192 : 12 * 192] = bytes(4 * 192)  # as after a power cut
+    path.write_bytes(content)
+    decoded.clear()
+    assert np.array_equal(mapped.pixels(grown), expected(grown))
+    assert sorted(decoded) == [f"{one}.png" for one in (10, 11, 12, 13, 14, 8, 9)]
+
+
+def test_the_begun_file_of_more_pictures_is_not_the_finished_one_of_fewer(half, monkeypatch):
+    few = dataclasses.replace(half, files=half.files[:8])
+    assert interrupted(half, monkeypatch, NAMES[9]) == 2  # the blocks of the first eight
+    assert not mapped.is_made(few)
+    monkeypatch.setattr(mapped, "IN_MEMORY", 0)
+    shown, before = mapped.pixels(few), expected(few)
+    write(half.base / NAMES[5], size=(30, 30), seed=77)
+    assert np.array_equal(mapped.pixels(half), expected(half))
+    assert np.array_equal(shown, before)
+
+
 @pytest.mark.usefixtures("either")
 @pytest.mark.parametrize("change", [-1, 1])
 def test_a_file_of_another_length_is_named(half, change):
@@ -246,7 +301,14 @@ def test_a_changed_pixel_is_seen_where_all_are_read(half):
     message(error, half, path, "pictures 4 to 7", f"delete {half.folder}")
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"blocks": 3}', '{"blocks": [["a"]]}', "\udcff"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        *("", "{", "[]", "\udcff", '{"blocks": []}', '{"pictures": 10}'),
+        *('{"pictures": 10, "blocks": 3}', '{"pictures": 10, "blocks": [["a"]]}'),
+        pytest.param("[" * 200_000, id="deep"),
+    ],
+)
 def test_an_index_that_is_none_is_named(half, content):
     mapped.pixels(half)
     (half.folder / "index.json").write_bytes(content.encode(errors="surrogateescape"))

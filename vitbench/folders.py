@@ -88,7 +88,7 @@ def read(path: Path, *, dataset: str, classes: Sequence[str] | None = None) -> F
     Raises:
         DataAbsent: if there is no such folder.
         DataBroken: if one of its two halves is missing, a class is empty or on one side only, there are fewer than
-            two classes, or a folder cannot be read.
+            two classes, a folder cannot be read, or a link leads back to a folder that it lies in.
     """
     if not path.is_dir():
         reason = "is a file, not a folder" if path.exists() else "does not exist"
@@ -157,10 +157,24 @@ def _walk(folder: Path, dataset: str) -> list[tuple[Path, list[str]]]:
         _refuse(dataset, Path(error.filename), f"cannot be read ({error.strerror})", "make it readable")
 
     found = []
+    _check_link(folder, folder.parent, dataset)
     for where, inner, files in os.walk(folder, followlinks=True, onerror=fail):
         inner[:] = [one for one in inner if not one.startswith(".")]
+        for one in inner:
+            _check_link(Path(where, one), folder.parent, dataset)
         found.append((where, sorted(one for one in files if not one.startswith("."))))
     return [(Path(where), files) for where, files in sorted(found)]
+
+
+def _check_link(path: Path, top: Path, dataset: str) -> None:
+    """Refuse a link to a folder that the way from `top` leads through: its pictures would come again and again."""
+    if not path.is_symlink():
+        return
+    target = path.resolve()
+    way = [one for one in path.parents if one.is_relative_to(top)]
+    if any(one.resolve().is_relative_to(target) for one in way):
+        reason = f"is a link back to {target}, in which it lies, expected one that leads elsewhere"
+        _refuse(dataset, path, reason, "remove it, or link to the folder of pictures that is meant")
 
 
 def _refuse(dataset: str, path: Path, reason: str, remedy: str) -> NoReturn:

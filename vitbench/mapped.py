@@ -140,16 +140,17 @@ def _sources(half: Half) -> list[str]:
 
 
 def _index(half: Half) -> list[tuple[str, str]]:
-    """Sums of sources and pixels of the blocks that are on disk; none where there is no index."""
+    """Sums of sources and pixels of the blocks that are on disk; none without an index of that many pictures."""
     path = half.folder / "index.json"
     try:
-        blocks = json.loads(path.read_text(encoding="utf-8"))["blocks"]
-        return [(str(source), str(made)) for source, made in blocks]
+        content = json.loads(path.read_text(encoding="utf-8"))
+        blocks = [(str(source), str(made)) for source, made in content["blocks"]]
+        return blocks if content["pictures"] == len(half.files) else []
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
         raise _damaged(half, f"cannot be read ({error.strerror or error})", path) from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:  # the last of brackets in brackets in brackets
         raise _damaged(half, "is no index of decoded pictures", path) from error
 
 
@@ -229,9 +230,9 @@ def _make(half: Half, sources: Sequence[str]) -> None:
 
 
 def _reusable(half: Half, sources: Sequence[str]) -> list[tuple[str, str]]:
-    """Leading blocks that an interrupted making left, as the index says and as the pixels are.
+    """Leading blocks that an interrupted making of as many pictures left, as the index says and as the pixels are.
 
-    A finished file of other pictures is not touched but replaced, since others may have it mapped.
+    Any other file may be a finished one that somebody has mapped: the name is taken from it, its bytes are not touched.
     """
     path, good = half.folder / "pixels", []
     index = _index(half)
