@@ -47,7 +47,12 @@ def test_every_link_of_the_readme_leads_somewhere(link):
 
 @pytest.mark.parametrize("selection", re.findall(r'^pytest benchmarks -k "?([^"\n#]+?)"? ', README, re.M))
 def test_every_selection_of_the_readme_selects_something(suite, selection):
-    arguments = {"4.5": ["--all-rows"], "4.1/timm": ["--model", "timm/resnet18"]}.get(selection, [])
+    given = {
+        "4.5": ["--all-rows"],
+        "4.1/timm": ["--model", "timm/resnet18"],
+        "liu2021/5 and swin": ["--budget", "short"],
+    }
+    arguments = given.get(selection, [])
     result = suite("--collect-only", "-q", "-k", selection, *arguments)
     assert result.ret == 0
 

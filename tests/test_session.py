@@ -127,6 +127,13 @@ def test_a_method_brings_its_plain_baseline_along_and_before_itself(runs, sessio
     assert differing == {"objective", "versions"}  # of which versions name the further leaf
 
 
+@pytest.mark.parametrize("term", ["drloc(pairs=0)", "drloc(loss='ce', unit='span')", "me(ratio=1.5)", "me(heads=7)"])
+def test_an_argument_that_a_term_refuses_is_told_before_the_baseline_is_trained(runs, session, term):
+    with pytest.raises(errors.UserError, match=r"^(drloc|me): "):
+        session.accuracy(case(f"ce + 0.1*{term}"))
+    assert not runs
+
+
 def test_the_baseline_of_several_methods_is_trained_once(runs, session):
     for objective in ("ce + 0.1*drloc", "ce + 0.1*me", "ce"):
         session.accuracy(case(objective))

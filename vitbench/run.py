@@ -88,6 +88,16 @@ def execute(identity: Identity, setting: Setting, *, fresh: bool = False) -> Rec
     return record
 
 
+def check(identity: Identity) -> None:
+    """Refuse a network or a term that cannot be built; nothing is computed.
+
+    Raises:
+        UserError: for arguments that a leaf refuses.
+    """
+    with build.blaming(identity, "when built"), torch.device("meta"):
+        build.total_of(identity, build.model_of(identity))
+
+
 def load_data(identity: Identity, setting: Setting) -> Split:
     """The data set of a run, on its device where there is room for it, its test images on their way to the network.
 
