@@ -52,6 +52,11 @@ def test_a_recipe_is_what_its_section_says(tmp_path):
     assert (second.epochs, second.augmentation, second.clip_grad) == (5, (), None)
 
 
+def test_an_evaluation_takes_every_operation_that_draws_nothing(tmp_path):
+    text = TEXT.replace('"best"', '"best"\nevaluation = ["resize(size=32)", "centre_crop(size=28)"]')
+    assert [call.name for call in read(tmp_path, text).evaluation] == ["resize", "centre_crop"]
+
+
 def test_a_recipe_without_a_quick_form_has_none(tmp_path):
     assert read(tmp_path, TEXT.partition("[[recipes.scratch.quick]]")[0]).at(Budget.QUICK) == ()
 
@@ -89,6 +94,16 @@ MISTAKES = [
     ('"crop(padding=4)"', '"crop(4)"', 10, "cannot read 'crop(4)'"),
     ('"crop(padding=4)"', "3", 10, "cannot read '3'"),
     ('["crop(padding=4)", "flip"]', '"flip"', 10, "augmentation: expected a list, got 'flip'"),
+    *(
+        (
+            'selection = "best"',
+            f'selection = "best"\nevaluation = [\n  "resize(size=32)",\n  "{one}",\n]',
+            6,
+            f"an evaluation draws nothing, got {one}; use centre_crop or resize",
+        )
+        for one in ("flip", "crop", "random_resized_crop", "colour_jitter", "rand_augment", "erase")
+    ),
+    ('selection = "best"', 'selection = "best"\nevaluation = ["mix"]', 4, "got mix in evaluation"),
     ("phases", "phase", 5, "unknown key 'phase'; did you mean phases?"),
 ]
 

@@ -112,6 +112,9 @@ def _operation(text: str, where: str, key: str) -> Call:
     operation = leaves.find_operation(call.name, where=where)
     if (call.name == "mix") != (key == "mixing"):
         raise UserError(f"{where}: mix, and nothing else, stands under the key `mixing`, got {call.name} in {key}")
+    if key == "evaluation" and call.name not in leaves.drawless():
+        known = " or ".join(leaves.drawless())
+        raise UserError(f"{where}: an evaluation draws nothing, got {call.name}; use {known}")
     operation.check_arguments(set(call.arguments), where=where)
     return call
 
