@@ -292,7 +292,7 @@ def test_micro_batches_that_do_not_divide_the_batch_are_refused():
 
 def test_a_batch_larger_than_the_data_is_refused():
     learner(batch_size=N)
-    with pytest.raises(UserError, match=f"batch of {N + 1} .* {N} training images"):
+    with pytest.raises(UserError, match=f"batch of {N + 1} .* {N} training images; name .* at least {N + 1}$"):
         learner(batch_size=N + 1)
 
 

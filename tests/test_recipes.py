@@ -52,6 +52,23 @@ def test_a_recipe_is_what_its_section_says(tmp_path):
     assert (second.epochs, second.augmentation, second.clip_grad) == (5, (), None)
 
 
+def test_an_evaluation_takes_every_operation_that_draws_nothing(tmp_path):
+    text = TEXT.replace('"best"', '"best"\nevaluation = ["resize(size=32)", "centre_crop(size=28)"]')
+    assert [call.name for call in read(tmp_path, text).evaluation] == ["resize", "centre_crop"]
+
+
+def test_values_at_the_ends_of_their_ranges_are_taken(tmp_path):
+    text = TEXT.replace("betas = [0.9, 0.95]", "betas = [0, 0.999], eps = 0, momentum = 0")
+    text = text.replace("warmup_epochs = 10", "warmup_epochs = 99.5, warmup_lr = 0")
+    text = text.replace('"best"', '"best"\nimage_size = 224\nstored_size = 224')
+    recipe = read(tmp_path, text)
+    assert recipe.phases[0].optimizer["betas"] == [0, 0.999]
+    assert (recipe.image_size, recipe.stored_size) == (224, 224)
+    # A longer cosine leaves room for a warm-up that is as long as its phase.
+    longer = TEXT.replace("warmup_epochs = 10", "warmup_epochs = 100, epochs = 300")
+    assert read(tmp_path, longer).phases[0].schedule["warmup_epochs"] == 100
+
+
 def test_a_recipe_without_a_quick_form_has_none(tmp_path):
     assert read(tmp_path, TEXT.partition("[[recipes.scratch.quick]]")[0]).at(Budget.QUICK) == ()
 
@@ -89,6 +106,53 @@ MISTAKES = [
     ('"crop(padding=4)"', '"crop(4)"', 10, "cannot read 'crop(4)'"),
     ('"crop(padding=4)"', "3", 10, "cannot read '3'"),
     ('["crop(padding=4)", "flip"]', '"flip"', 10, "augmentation: expected a list, got 'flip'"),
+    *(
+        (
+            "betas = [0.9, 0.95]",
+            f"betas = {one}",
+            8,
+            f"betas: expected two numbers, from 0 up and less than 1, got {one}",
+        )
+        for one in (
+            "[0.9]",
+            "[0.9, 0.95, 0.99]",
+            "[]",
+            "[0.9, 1.0]",
+            "[-0.1, 0.9]",
+            "['a', 0.9]",
+            "[0.9, nan]",
+        )
+    ),
+    ("betas = [0.9, 0.95]", "betas = [true, 0.9]", 8, "less than 1, got [True, 0.9]"),
+    ("betas = [0.9, 0.95]", "betas = 0.9", 8, "betas: expected a list, got 0.9"),
+    ("betas = [0.9, 0.95]", "eps = -1e-8", 8, "eps: expected at least 0, got -1e-08"),
+    ("betas = [0.9, 0.95]", "eps = true", 8, "eps: expected a number, got True"),
+    ("weight_decay = 0.05", "weight_decay = -0.05", 8, "weight_decay: expected at least 0, got -0.05"),
+    ("lr = 1 }", "lr = 1, momentum = -0.9 }", 16, "momentum: expected at least 0, got -0.9"),
+    ("lr = 1 }", "lr = 1, momentum = 1 }", 16, "momentum: expected less than 1, got 1"),
+    ("lr = 1 }", "lr = 1, momentum = 'much' }", 16, "momentum: expected a number, got 'much'"),
+    ("warmup_epochs = 10", "warmup_epochs = -1", 9, "warmup_epochs: expected at least 0, got -1"),
+    ("warmup_epochs = 10", "warmup_epochs = 100", 9, "expected less than the schedule's 100 epochs, got 100"),
+    ("warmup_epochs = 10", "warmup_epochs = 10, epochs = 10", 9, "expected less than the schedule's 10 epochs, got 10"),
+    ("warmup_epochs = 10", "warmup_lr = -1e-6", 9, "warmup_lr: expected at least 0, got -1e-06"),
+    ("min_lr = 1e-6", "min_lr = -1e-6", 9, "min_lr: expected at least 0, got -1e-06"),
+    ('selection = "best"', 'selection = "best"\nimage_size = 0', 4, "image_size: expected more than 0, got 0"),
+    (
+        'selection = "best"',
+        'selection = "best"\nstored_size = 223\nimage_size = 224',
+        4,
+        "stored_size: expected at least image_size, 224, got 223",
+    ),
+    *(
+        (
+            'selection = "best"',
+            f'selection = "best"\nevaluation = [\n  "resize(size=32)",\n  "{one}",\n]',
+            6,
+            f"an evaluation draws nothing, got {one}; use centre_crop or resize",
+        )
+        for one in ("flip", "crop", "random_resized_crop", "colour_jitter", "rand_augment", "erase")
+    ),
+    ('selection = "best"', 'selection = "best"\nevaluation = ["mix"]', 4, "got mix in evaluation"),
     ("phases", "phase", 5, "unknown key 'phase'; did you mean phases?"),
 ]
 

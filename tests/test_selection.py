@@ -212,6 +212,10 @@ def test_settled_is_the_papers_weight_with_its_default_arguments(mine, row, sett
     [
         ({"datasets": ("imagefolder",)}, "--dataset: imagefolder is whatever folder you name; write imagefolder:PATH"),
         ({"datasets": ("digitz",)}, "--dataset: unknown data set 'digitz'; did you mean digits?"),
+        (
+            {"datasets": ("imagefolder:/mine/\udcff",)},
+            r"--dataset: expected a name in UTF-8, as records are, got 'imagefolder:/mine/\udcff'; rename the folder",
+        ),
         ({"models": ("vitt/tiny",)}, "--model: unknown model 'vitt'; did you mean vit"),
         ({"models": ("vit/tinny",)}, "--model: unknown variant of vit 'tinny'; did you mean tiny?"),
         ({"objectives": ("ce + 0.1*drlok",)}, "--objective: unknown term 'drlok'; did you mean drloc"),

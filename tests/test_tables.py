@@ -221,6 +221,8 @@ MISTAKES = {
     "a row of data sets with an objective": ('["cifar10", 50000', '["vit", "ce"', "unknown data set 'vit'"),
     "a metric that is none": ('["train_images"', '["train_image"', "unknown metric 'train_image'; did you mean train_"),
     "a column of data sets that is no name": ('["train_images"', "[3", "unknown metric '3'"),
+    "a column of data sets that is a list": ('["train_images"', '[["a"]', """unknown metric "['a']"; """),
+    "a column of data sets that is a table": ('["train_images"', "[{ a = 1 }", """unknown metric "{'a': 1}"; """),
     "a data set twice": ('["cifar10", 50000, 10000', '["jft", 50000, 10000', "jft stands in this table"),
     "less than none": ("50000", "-50000", "train_images is a number in [0, inf]"),
     "a status that is none": ('"needs-data", reason = "by', '"needs-dat", reason = "by',

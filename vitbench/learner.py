@@ -95,7 +95,8 @@ class Learner:
             raise UserError(f"unknown precision {precision!r}; known: {', '.join(PRECISIONS)}")
         if phase.batch_size > len(data):
             raise UserError(
-                f"a batch of {phase.batch_size} needs more than the {len(data)} training images; take a smaller one"
+                f"the recipe's batch of {phase.batch_size} needs as many images, got {len(data)} training images; "
+                f"name a data set with at least {phase.batch_size}"
             )
         self.micro_batch = micro_batch or phase.batch_size
         if phase.batch_size % self.micro_batch:

@@ -275,6 +275,11 @@ def find_operation(name: str, *, where: str = "") -> Leaf:
     return operations[name]
 
 
+def drawless() -> list[str]:
+    """Names of the operations that draw nothing, as their file says by `DRAWS = False`, sorted."""
+    return sorted(name for name, one in _operations().items() if not one.constants.get("DRAWS", True))
+
+
 @cache
 def _operations() -> dict[str, Leaf]:
     here = Path(__file__).parent

@@ -26,6 +26,10 @@ def read(key: str, section: Section) -> Recipe:
     if not phases:
         where = f"{section.where()} [{section.name}]"
         raise UserError(f"{where}: a recipe has at least one phase; add [[{section.name}.phases]]")
+    sizes = {name: _positive(section, name, int) for name in ("image_size", "stored_size") if name in section.content}
+    if len(sizes) == 2 and sizes["stored_size"] < sizes["image_size"]:
+        where, (seen, stored) = f"{section.where('stored_size')} [{section.name}]", sizes.values()
+        raise UserError(f"{where} stored_size: expected at least image_size, {seen}, got {stored}")
     return Recipe(
         name=key,
         protocol=section.one_of("protocol", ["paper", "code"]),
@@ -33,8 +37,8 @@ def read(key: str, section: Section) -> Recipe:
         phases=phases,
         quick=tuple(_phase(one) for one in section.list_of_sections("quick")),
         start=section.one_of("start", ["scratch", "published"], "scratch"),
-        image_size=_positive(section, "image_size", int) if "image_size" in section.content else None,
-        stored_size=_positive(section, "stored_size", int) if "stored_size" in section.content else None,
+        image_size=sizes.get("image_size"),
+        stored_size=sizes.get("stored_size"),
         evaluation=tuple(_operations(section, "evaluation")),
         terms={name: arguments(name, one) for name, one in section.section("terms").sections()},
     )
@@ -58,29 +62,49 @@ def arguments(term: str, section: Section) -> dict[str, Value]:
 
 def _phase(section: Section) -> Phase:
     section.keys(*("epochs", "batch_size", "optimizer", "schedule", "augmentation", "mixing", "clip_grad", "weights"))
-    schedule, optimizer = section.section("schedule"), section.section("optimizer")
-    schedule.keys("name", "warmup_epochs", "warmup_lr", "min_lr", "epochs")
-    schedule.one_of("name", ["constant", "cosine"])
-    for name in ("warmup_epochs", "warmup_lr", "min_lr"):
-        schedule.get(name, float, 0.0)
-    if schedule.content["name"] == "constant":
-        schedule.keys("name")
-    if "epochs" in schedule.content:
-        _positive(schedule, "epochs", int)
-    optimizer.keys("name", "lr", "weight_decay", "betas", "eps", "momentum")
-    optimizer.one_of("name", OPTIMIZERS)
-    optimizer.get("weight_decay", float, 0.0)
-    _positive(optimizer, "lr", float)
+    epochs = _positive(section, "epochs", int)
     return Phase(
-        epochs=_positive(section, "epochs", int),
+        epochs=epochs,
         batch_size=_positive(section, "batch_size", int),
-        optimizer=optimizer.content,
-        schedule=schedule.content,
+        optimizer=_optimizer(section.section("optimizer")),
+        schedule=_schedule(section.section("schedule"), epochs),
         augmentation=tuple(_operations(section, "augmentation")),
         mixing=_mixing(section),
         clip_grad=_positive(section, "clip_grad", float) if "clip_grad" in section.content else None,
         weights={name: _moves(name, one) for name, one in section.section("weights").sections()},
     )
+
+
+def _optimizer(section: Section) -> dict[str, Value]:
+    section.keys("name", "lr", "weight_decay", "betas", "eps", "momentum")
+    section.one_of("name", OPTIMIZERS)
+    _positive(section, "lr", float)
+    for name in ("weight_decay", "eps"):
+        _not_negative(section, name)
+    if _not_negative(section, "momentum") >= 1:
+        found = section.content["momentum"]
+        raise UserError(f"{section.where('momentum')} [{section.name}] momentum: expected less than 1, got {found}")
+    betas = section.get("betas", list, [0.0, 0.0])
+    if len(betas) != 2 or not all(type(one) in (int, float) and 0 <= one < 1 for one in betas):
+        where = f"{section.where('betas')} [{section.name}]"
+        raise UserError(f"{where} betas: expected two numbers, from 0 up and less than 1, got {betas}")
+    return section.content
+
+
+def _schedule(section: Section, epochs: int) -> dict[str, Value]:
+    """The schedule of a phase of so many epochs."""
+    section.keys("name", "warmup_epochs", "warmup_lr", "min_lr", "epochs")
+    if section.one_of("name", ["constant", "cosine"]) == "constant":
+        section.keys("name")
+    if "epochs" in section.content:
+        epochs = _positive(section, "epochs", int)
+    for name in ("warmup_lr", "min_lr"):
+        _not_negative(section, name)
+    warmup = _not_negative(section, "warmup_epochs")
+    if warmup >= epochs:
+        where = f"{section.where('warmup_epochs')} [{section.name}]"
+        raise UserError(f"{where} warmup_epochs: expected less than the schedule's {epochs} epochs, got {warmup:g}")
+    return section.content
 
 
 def _moves(term: str, section: Section) -> dict[str, float]:
@@ -102,6 +126,14 @@ def _positive(section: Section, key: str, kind: type) -> Any:
     return number
 
 
+def _not_negative(section: Section, key: str) -> float:
+    """A number from 0 up; 0 where there is none."""
+    number: float = section.get(key, float, 0.0)
+    if number < 0:
+        raise UserError(f"{section.where(key)} [{section.name}] {key}: expected at least 0, got {number:g}")
+    return number
+
+
 def _operations(section: Section, key: str) -> Iterator[Call]:
     for text, where in zip(section.get(key, list, []), section.places(key), strict=True):
         yield _operation(str(text), where, key)
@@ -112,6 +144,9 @@ def _operation(text: str, where: str, key: str) -> Call:
     operation = leaves.find_operation(call.name, where=where)
     if (call.name == "mix") != (key == "mixing"):
         raise UserError(f"{where}: mix, and nothing else, stands under the key `mixing`, got {call.name} in {key}")
+    if key == "evaluation" and call.name not in leaves.drawless():
+        known = " or ".join(leaves.drawless())
+        raise UserError(f"{where}: an evaluation draws nothing, got {call.name}; use {known}")
     operation.check_arguments(set(call.arguments), where=where)
     return call
 

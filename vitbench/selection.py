@@ -31,7 +31,7 @@ class Selection:
     objectives: tuple[str, ...] = ()
 
     def check(self) -> None:
-        """Refuse names that nothing has.
+        """Refuse names that nothing has, or that no record can hold.
 
         Raises:
             UserError: naming the option and the nearest known names.
@@ -39,6 +39,8 @@ class Selection:
         for name in self.datasets:
             if name in leaves.OF_FOLDERS:
                 raise UserError(f"--dataset: {name} is whatever folder you name; write {name}:PATH")
+            if any("\ud800" <= one <= "\udfff" for one in name):  # how Python holds a byte that is not UTF-8
+                raise UserError(f"--dataset: expected a name in UTF-8, as records are, got {name!r}; rename the folder")
             leaf = leaves.find("datasets", name, where="--dataset")
             for constant in ("DIGEST", "CLASSES", "IMAGE_SIZE"):
                 leaf.constant(constant)

@@ -256,7 +256,7 @@ class _DatasetPart(_Part):
     known: ClassVar[tuple[str, ...]] = _CELLS
 
     def _column(self, column: Any, where: str) -> tuple[str, str]:
-        if column not in METRICS:
+        if not isinstance(column, str) or column not in METRICS:
             raise unknown("metric", str(column), METRICS, where=where)
         return "", column
 

@@ -651,9 +651,11 @@ def test_without_positions_in_the_embedding_nothing_is_learnt():
         ({"reduction": "none"}, "drloc: unknown reduction 'none'"),
         ({"pooling": 2}, "drloc: unknown pooling '2'"),
         ({"signed": 1}, "drloc: signed must be True or False, got 1; try signed=True"),
-        ({"side": -1}, "drloc: side must be a whole number from 0 up, got -1; try side=7"),
+        ({"side": -1}, "drloc: side must be 0, or a whole number from 2 up as one cell has no distances, got -1; try"),
         ({"side": 7.0}, "got 7.0"),
         ({"side": True}, "got True"),
+        ({"side": 1}, "from 2 up as one cell has no distances, got 1; try side=7"),
+        ({"side": 1, "loss": "cbr"}, "from 2 up as one cell has no distances, got 1; try side=7"),
         ({"loss": "ce", "unit": "span"}, "drloc: unit='span' has no meaning under loss='ce', which counts cells"),
         ({"loss": "cbr", "unit": "span"}, "leave unit out"),
     ],
@@ -663,3 +665,12 @@ def test_an_option_out_of_its_range_is_one_line(options, message):
         drloc.build(Shape(channels=4, height=4, width=4, embedding=4, classes=2), **options)
     assert message in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("loss", ["ce", "cbr"])
+def test_classes_of_a_grid_of_one_cell_are_refused(loss):
+    one, two = (Shape(channels=4, height=1, width=width, embedding=4, classes=2) for width in (1, 2))
+    with pytest.raises(UserError, match=f"^drloc: loss='{loss}' needs a grid of two cells or more, got one cell, .*;"):
+        drloc.build(one, loss=loss)
+    drloc.build(two, loss=loss)
+    drloc.build(one)  # raw distances take any grid

@@ -8,6 +8,7 @@ from vitbench import errors
 from vitbench.augmentations import geometry
 
 VERSION = 1  # raised when an operation changes
+DRAWS = False  # so an evaluation may use these, and those of no other file
 
 
 def resize(

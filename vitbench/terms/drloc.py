@@ -59,10 +59,11 @@ def build(
             of "l1" too, "sum" is "image" times the images that go through the network at once.
         signed: whether the first cell less the second is predicted, in place of its absolute value.
         side: a grid with more rows or columns is pooled by 2, inside this term alone, until it has no more; 0: never.
+            Not 1, for one cell has no distances.
         pooling: "2x2" windows, or "3x3" ones that overlap.
 
     Raises:
-        UserError: if an option is out of its range.
+        UserError: if an option is out of its range, or "ce" or "cbr" is left with a grid of one cell.
     """
     for option, value in (("pairs", pairs), ("hidden", hidden)):
         if type(value) is not int or value < 1:
@@ -73,8 +74,10 @@ def build(
             raise unknown(option, str(name), CHOICES[option], where="drloc")
     if type(signed) is not bool:
         raise UserError(f"drloc: signed must be True or False, got {signed!r}; try signed=True")
-    if type(side) is not int or side < 0:
-        raise UserError(f"drloc: side must be a whole number from 0 up, got {side!r}; try side=7")
+    if type(side) is not int or side < 0 or side == 1:
+        raise UserError(
+            f"drloc: side must be 0, or a whole number from 2 up as one cell has no distances, got {side!r}; try side=7"
+        )
     if loss != "l1" and unit == "span":
         raise UserError(f"drloc: unit='span' has no meaning under loss={loss!r}, which counts cells; leave unit out")
     options: dict[str, Any] = {"pairs": pairs, "per_image": sharing == "image", "hidden": hidden}
@@ -221,11 +224,20 @@ class OffsetClasses(RelativeLocalisation):
         hidden: width of the hidden layers, of which there are three.
         signed: whether there are classes for distances up and to the left, which then come first.
         options: see `RelativeLocalisation`.
+
+    Raises:
+        UserError: for a grid of one cell, whose only class makes a loss that is the same whatever the network gives.
     """
 
     def __init__(
         self, channels: int, *, rows: int, columns: int, regress: bool, hidden: int, signed: bool, **options: Any
     ) -> None:
+        if rows * columns == 1:
+            loss = "cbr" if regress else "ce"
+            raise UserError(
+                f"drloc: loss={loss!r} needs a grid of two cells or more, got one cell, which has no distances; "
+                "take a model with a larger grid"
+            )
         super().__init__(channels, hidden=hidden, outputs=hidden, signed=signed, **options)
         self.regress = regress
         self.rows = nn.Linear(hidden, 2 * rows - 1 if signed else rows)
