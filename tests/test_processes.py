@@ -27,7 +27,7 @@ def test_a_killed_session_resumes(suite, pytester):
     assert checkpoint.exists()
     assert not (checkpoint.parent / "record.json").exists()
     few_epochs(pytester, 15, checkpoints=False)
-    suite("-k", "test_accuracy and 4.1/vit/ce/", subprocess=True).assert_outcomes(passed=1, deselected=118)
+    suite("-k", "test_accuracy and 4.1/vit/ce/", subprocess=True).assert_outcomes(passed=1)
     assert not checkpoint.exists()
     curves = json.loads((checkpoint.parent / "record.json").read_text())["details"]["curves"]
     assert [one["epoch"] for one in curves] == list(range(1, 16))
