@@ -17,15 +17,15 @@ def test_a_method_brings_its_plain_baseline_along_and_shows_it(suite, executed):
 
 
 def test_cells_of_several_tables_share_a_run(suite, executed):
-    result = suite("-k", "test_accuracy and vit and 0.1drloc/")
-    result.assert_outcomes(passed=3, deselected=116)
+    result = suite("-k", "test_accuracy and floros2024 and vit and 0.1drloc/")
+    result.assert_outcomes(passed=3)
     assert len(executed) == 2
 
 
 def test_a_second_session_reads_everything_and_says_so(suite, executed):
-    suite("-k", "vit and drloc")
+    suite("-k", "floros2024 and vit and drloc")
     made = len(executed)
-    result = suite("-k", "vit and drloc")
+    result = suite("-k", "floros2024 and vit and drloc")
     assert len(executed) == made
     result.stdout.fnmatch_lines(["*cached 2026-01-02 a processor 3f2c1ab*"])
     result.stdout.fnmatch_lines(["trained: 6 cases, 6 of them read from records"])
@@ -45,8 +45,8 @@ def test_a_second_session_imports_no_torch(suite, executed, pytester):
 
 
 def test_fresh_trains_each_run_once_more(suite, executed):
-    suite("-k", "test_accuracy and vit and 0.1drloc/")
-    suite("-k", "test_accuracy and vit and 0.1drloc/", "--fresh")
+    suite("-k", "test_accuracy and floros2024 and vit and 0.1drloc/")
+    suite("-k", "test_accuracy and floros2024 and vit and 0.1drloc/", "--fresh")
     assert len(executed) == 4
 
 
@@ -100,7 +100,7 @@ def test_damaged_data_is_the_machines_fault(suite, executed):
     executed.error = errors.DataBroken("data/test_batch: its checksum is not the published one; delete it")
     result = suite("-k", "test_accuracy and 4.1/vit/ce/")
     assert result.ret == 12
-    result.assert_outcomes(failed=1, deselected=118)
+    result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["data/test_batch: its checksum is not*"])
     assert "Traceback" not in result.stdout.str()
 
@@ -109,15 +109,15 @@ def test_damaged_data_is_the_machines_fault(suite, executed):
 
 
 def test_timing_uses_the_stopwatch_only_where_nothing_is_recorded(suite, executed):
-    first = suite("-k", "test_training and vit/ce/")
-    second = suite("-k", "test_training and vit/ce/")
-    first.assert_outcomes(passed=1, deselected=118)
+    first = suite("-k", "test_training and floros2024 and vit/ce/")
+    second = suite("-k", "test_training and floros2024 and vit/ce/")
+    first.assert_outcomes(passed=1)
     second.stdout.fnmatch_lines(["training steps: 1 cases, 1 of them read from records"])
 
 
 def test_a_real_timing_has_a_noise_floor_and_a_ratio(suite, pytester):
-    suite("-k", "speed/resnet and not me and (test_inference or test_training)", "-q").assert_outcomes(
-        passed=3, deselected=116
+    suite("-k", "floros2024 and speed/resnet and not me and (test_inference or test_training)", "-q").assert_outcomes(
+        passed=3
     )
     records = [json.loads(path.read_text()) for path in (pytester.path / ".vitbench/runs").glob("*/record.json")]
     assert sorted(one["kind"] for one in records) == ["inference", "training", "training"]
@@ -128,11 +128,11 @@ def test_a_real_timing_has_a_noise_floor_and_a_ratio(suite, pytester):
 
 
 def test_without_a_stopwatch_timing_is_skipped_with_its_reason(suite):
-    result = suite("-k", "test_training and vit/ce/", "--benchmark-disable", "-rs")
+    result = suite("-k", "test_training and floros2024 and vit/ce/", "--benchmark-disable", "-rs")
     result.stdout.fnmatch_lines(["SKIPPED*pytest-benchmark is switched off*"])
 
 
 def test_without_pytest_benchmark_timing_is_skipped_with_its_reason(suite):
-    result = suite("-k", "test_training and vit/ce/", "-p", "no:benchmark", "-rs")
-    result.assert_outcomes(skipped=1, deselected=118)
+    result = suite("-k", "test_training and floros2024 and vit/ce/", "-p", "no:benchmark", "-rs")
+    result.assert_outcomes(skipped=1)
     result.stdout.fnmatch_lines(["SKIPPED*pytest-benchmark is not loaded*"])
