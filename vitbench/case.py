@@ -82,6 +82,27 @@ class Phase:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Pretraining:
+    """What a network learns before the phases of its recipe: a run of its own, which several fine-tunings share.
+
+    Attributes:
+        objective: that is minimised, such as `mae`.
+        dataset: whose training images are learnt from; empty: that of the case, as in the quick budget.
+        phases: as in `Recipe`.
+        quick: likewise.
+    """
+
+    objective: Objective
+    dataset: str
+    phases: tuple[Phase, ...]
+    quick: tuple[Phase, ...]
+
+    def at(self, budget: Budget) -> tuple[Phase, ...]:
+        """The phases that a budget runs."""
+        return at(budget, self.phases, self.quick)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Recipe:
     """How a case is trained: phases, one after the other.
 
@@ -95,6 +116,7 @@ class Recipe:
         evaluation: operations without a draw that test images go through.
         terms: per term, this reading's own values of its arguments, before the paper's.
         quick: the phases of the quick budget; ours, for every paper says nothing of it.
+        pretraining: what comes before the phases and gives them their weights, all but the classifier's; or None.
     """
 
     name: str
@@ -107,12 +129,23 @@ class Recipe:
     stored_size: int | None = None
     evaluation: tuple[Call, ...] = ()
     terms: Mapping[str, Mapping[str, Value]] = field(default_factory=dict)
+    pretraining: Pretraining | None = None
 
     def at(self, budget: Budget) -> tuple[Phase, ...]:
-        """The phases that a budget runs."""
-        if budget == Budget.QUICK:
-            return self.quick
-        return tuple(phase.shortened() for phase in self.phases) if budget == Budget.SHORT else self.phases
+        """The phases that a budget runs, without those of the pre-training."""
+        return at(budget, self.phases, self.quick)
+
+    @property
+    def from_scratch(self) -> "Recipe":
+        """The same without a pre-training, under the name `scratch`; itself where it has none."""
+        return self if self.pretraining is None else replace(self, name="scratch", pretraining=None)
+
+
+def at(budget: Budget, phases: tuple[Phase, ...], quick: tuple[Phase, ...]) -> tuple[Phase, ...]:
+    """Of a paper's phases and ours of the quick budget, those that a budget runs."""
+    if budget == Budget.QUICK:
+        return quick
+    return tuple(phase.shortened() for phase in phases) if budget == Budget.SHORT else phases
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,13 +197,15 @@ class Case:
 
     @property
     def baseline(self) -> "Case":
-        """The same experiment under plain cross-entropy: what a method is compared with."""
-        return replace(self, objective=parse("ce"), claims=())
+        """The same experiment under plain cross-entropy, not pre-trained: what a method is compared with."""
+        recipe = self.recipe.from_scratch
+        reading = self.reading if recipe is self.recipe else recipe.name
+        return replace(self, objective=parse("ce"), recipe=recipe, reading=reading, claims=())
 
     @property
     def is_baseline(self) -> bool:
-        """Whether this is plain cross-entropy itself."""
-        return str(self.objective) == "ce"
+        """Whether this is plain cross-entropy itself, not pre-trained."""
+        return str(self.objective) == "ce" and self.recipe.pretraining is None
 
     def claim(self, metric: str) -> Claim | None:
         """What is printed for a metric; the printed value itself before a re-run of it."""

@@ -5,6 +5,7 @@ Letters: B batch, H W pixels, h w grid cells, D features, K classes, N images of
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -105,6 +106,32 @@ class Split:
     def to(self, device: torch.device) -> "Split":
         """The same split on another device."""
         return replace(self, train=self.train.to(device), test=self.test.to(device))
+
+
+class Encoder(Protocol):
+    """A model that can look at some of its patches alone, as masked autoencoders need; beside being a model.
+
+    Attributes:
+        patch_size: P; an image has N = (H / P) * (W / P) patches, counted row by row from the upper left corner.
+        extra_tokens: tokens besides the patches' own: a class token, an empty patch.
+        width: D of a token.
+    """
+
+    patch_size: int
+    extra_tokens: int
+    width: int
+
+    def patches(self, images: Tensor) -> Tensor:
+        """Images (B, 3, H, W) in [0, 1] to what the network gets of them, normalised pixels (B, N, 3 * P * P).
+
+        A patch's numbers are its rows, each with its columns, each with its channels: (P, P, 3).
+        """
+
+    def encode(self, images: Tensor, kept: Tensor) -> Tensor:
+        """Tokens (B, V + extra_tokens, D) of the patches `kept` (B, V) int64, in that order, the extra ones last.
+
+        What lies in other patches of the images has no influence.
+        """
 
 
 class Normalize(nn.Module):
