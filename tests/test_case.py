@@ -5,7 +5,7 @@ from dataclasses import FrozenInstanceError, replace
 import pytest
 from _pytest.mark.expression import Expression
 
-from vitbench.case import Budget, Case, Claim, Model, Phase, Recipe
+from vitbench.case import Budget, Case, Claim, Model, Phase, Pretraining, Recipe
 from vitbench.objective import parse
 
 PHASE = Phase(
@@ -24,6 +24,9 @@ CASE = Case(
     recipe=Recipe(name="scratch", protocol="paper", selection="last", phases=(PHASE, PHASE), quick=(TINY,)),
     claims=(Claim(metric="accuracy", value=60.0), Claim(metric="fgsm_drop", value=20.0)),
 )
+
+BEFORE = Pretraining(objective=parse("mae"), dataset="cifar100", phases=(replace(PHASE, epochs=4000),), quick=(TINY,))
+PRETRAINED = replace(CASE, objective=parse("ce"), recipe=replace(CASE.recipe, name="mae", pretraining=BEFORE))
 
 
 def test_the_id_names_paper_table_model_objective_and_data_set():
@@ -51,6 +54,36 @@ def test_the_baseline_is_the_same_experiment_under_plain_cross_entropy():
     assert str(plain.objective) == "ce"
     assert plain.claims == ()
     assert replace(plain, objective=CASE.objective, claims=CASE.claims) == CASE
+
+
+def test_a_pre_trained_network_is_compared_with_the_same_from_scratch():
+    plain = PRETRAINED.baseline
+    assert (PRETRAINED.is_baseline, plain.is_baseline) == (False, True)
+    assert (plain.recipe.name, plain.recipe.pretraining) == ("scratch", None)
+    assert replace(plain.recipe, name="mae", pretraining=BEFORE) == PRETRAINED.recipe
+    assert [one.id for one in (PRETRAINED, plain)] == [
+        "mine2026/4.5/vit/ce/cifar10",
+        "mine2026/4.5/vit/ce/cifar10/scratch",
+    ]
+    assert plain.baseline == plain
+
+
+@pytest.mark.parametrize(
+    ("budget", "dataset", "epochs"),
+    [(Budget.QUICK, "cifar10", [3]), (Budget.SHORT, "cifar100", [400]), (Budget.PAPER, "cifar100", [4000])],
+)
+def test_what_comes_before_is_the_pre_training_under_the_same_budget(budget, dataset, epochs):
+    first = PRETRAINED.before(budget)
+    assert (str(first.objective), first.dataset, first.recipe.kind) == ("mae", dataset, "pretraining")
+    assert [phase.epochs for phase in first.recipe.at(budget)] == epochs
+    assert first.id == f"mine2026/4.5/vit/mae/{dataset}/mae-pretraining"
+    assert first.before(budget) is None
+    assert PRETRAINED.baseline.before(budget) is None
+
+
+def test_a_pre_training_that_names_no_data_set_has_that_of_the_case():
+    recipe = replace(PRETRAINED.recipe, pretraining=replace(BEFORE, dataset=""))
+    assert replace(PRETRAINED, recipe=recipe).before(Budget.PAPER).dataset == "cifar10"
 
 
 @pytest.mark.parametrize(

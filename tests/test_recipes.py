@@ -171,3 +171,57 @@ def test_a_recipe_without_a_phase_is_none(tmp_path):
     text = TEXT.replace("phases", "quick")
     with pytest.raises(UserError, match=r"a.toml:1 \[recipes.scratch\]: a recipe has at least one phase; add \[\["):
         read(tmp_path, text)
+
+
+BEFORE = """
+[recipes.scratch.pretraining]
+objective = "ce + 0.5*me(ratio=0.85)"
+dataset   = "cifar100"
+
+[[recipes.scratch.pretraining.phases]]
+epochs       = 4000
+batch_size   = 1408
+optimizer    = { name = "adamw", lr = 1e-3 }
+schedule     = { name = "constant" }
+
+[[recipes.scratch.pretraining.quick]]
+epochs       = 30
+batch_size   = 128
+optimizer    = { name = "adamw", lr = 1e-3 }
+schedule     = { name = "constant" }
+"""
+
+
+def test_a_pre_training_has_an_objective_a_data_set_and_phases_of_its_own(tmp_path):
+    recipe = read(tmp_path, TEXT + BEFORE)
+    first = recipe.pretraining
+    assert (str(first.objective), first.dataset) == ("ce + 0.5*me(ratio=0.85)", "cifar100")
+    assert [phase.epochs for phase in first.phases] == [4000]
+    assert [phase.epochs for phase in first.quick] == [30]
+    assert [phase.epochs for phase in recipe.phases] == [100, 5]
+    assert read(tmp_path, TEXT + BEFORE.replace('dataset   = "cifar100"', "")).pretraining.dataset == ""
+    assert read(tmp_path).pretraining is None
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "message"),
+    [
+        ("me(ratio", "em(ratio", 27, "unknown term 'em'"),
+        ("me(ratio", "me(rato", 27, "unknown argument of me 'rato'; did you mean ratio"),
+        ('"ce + 0.5', '"ce + + 0.5', 27, "cannot read"),
+        ("objective =", "objectiv =", 27, "unknown key 'objectiv'; did you mean objective?"),
+        ('objective = "ce + 0.5*me(ratio=0.85)"', "", 26, "the key 'objective' is missing"),
+        ('"cifar100"', '"cifar1000"', 28, "unknown data set 'cifar1000'; did you mean cifar100"),
+        ("pretraining.quick", "pretraining.phases", 26, "got only one"),
+        ("pretraining.phases", "pretraining.quick", 26, "a recipe has at least one phase"),
+        ("4000", "-4000", 31, "epochs: expected more than 0, got -4000"),
+        ('"best"', '"best"\nstart = "published"', 27, "a pre-training of its own or from published weights, got both"),
+    ],
+)
+def test_a_mistake_in_a_pre_training_is_named_by_its_line(tmp_path, old, new, line, message):
+    with pytest.raises(UserError) as refused:
+        read(tmp_path, (TEXT + BEFORE).replace(old, new))
+    text = str(refused.value)
+    assert text.startswith(f"{tmp_path / 'a.toml'}:{line}")
+    assert message in text
+    assert text.isprintable()

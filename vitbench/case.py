@@ -97,10 +97,6 @@ class Pretraining:
     phases: tuple[Phase, ...]
     quick: tuple[Phase, ...]
 
-    def at(self, budget: Budget) -> tuple[Phase, ...]:
-        """The phases that a budget runs."""
-        return at(budget, self.phases, self.quick)
-
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
@@ -117,6 +113,7 @@ class Recipe:
         terms: per term, this reading's own values of its arguments, before the paper's.
         quick: the phases of the quick budget; ours, for every paper says nothing of it.
         pretraining: what comes before the phases and gives them their weights, all but the classifier's; or None.
+        kind: what it makes: a "run" is judged by its accuracy, a "pretraining", of which see `Case.before`, is not.
     """
 
     name: str
@@ -130,22 +127,18 @@ class Recipe:
     evaluation: tuple[Call, ...] = ()
     terms: Mapping[str, Mapping[str, Value]] = field(default_factory=dict)
     pretraining: Pretraining | None = None
+    kind: str = "run"
 
     def at(self, budget: Budget) -> tuple[Phase, ...]:
         """The phases that a budget runs, without those of the pre-training."""
-        return at(budget, self.phases, self.quick)
+        if budget == Budget.QUICK:
+            return self.quick
+        return tuple(phase.shortened() for phase in self.phases) if budget == Budget.SHORT else self.phases
 
     @property
     def from_scratch(self) -> "Recipe":
         """The same without a pre-training, under the name `scratch`; itself where it has none."""
         return self if self.pretraining is None else replace(self, name="scratch", pretraining=None)
-
-
-def at(budget: Budget, phases: tuple[Phase, ...], quick: tuple[Phase, ...]) -> tuple[Phase, ...]:
-    """Of a paper's phases and ours of the quick budget, those that a budget runs."""
-    if budget == Budget.QUICK:
-        return quick
-    return tuple(phase.shortened() for phase in phases) if budget == Budget.SHORT else phases
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -206,6 +199,22 @@ class Case:
     def is_baseline(self) -> bool:
         """Whether this is plain cross-entropy itself, not pre-trained."""
         return str(self.objective) == "ce" and self.recipe.pretraining is None
+
+    def before(self, budget: Budget) -> "Case | None":
+        """The pre-training that this starts from; the quick budget learns from the images of the case itself."""
+        first = self.recipe.pretraining
+        if first is None:
+            return None
+        recipe = replace(
+            self.recipe,
+            name=f"{self.recipe.name}-pretraining",
+            kind="pretraining",
+            phases=first.phases,
+            quick=first.quick,
+            pretraining=None,
+        )
+        dataset = self.dataset if budget == Budget.QUICK else first.dataset or self.dataset
+        return replace(self, objective=first.objective, dataset=dataset, recipe=recipe, reading=recipe.name, claims=())
 
     def claim(self, metric: str) -> Claim | None:
         """What is printed for a metric; the printed value itself before a re-run of it."""

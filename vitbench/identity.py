@@ -19,6 +19,8 @@ from vitbench.case import Budget, Case, Phase
 from vitbench.machine import installed
 from vitbench.objective import Call, Objective
 
+# What is measured on what is trained, by the kind of the recipe.
+MEASURED = {"run": ("measure/accuracy", "measure/attack"), "pretraining": ("measure/reconstruction",)}
 QUICK_SIZE = 32  # H and W in pixels that the tiny networks are made for
 
 
@@ -27,7 +29,8 @@ class Identity:
     """What a run is.
 
     Attributes:
-        kind: "run" (one trained model, one seed), "size" (counted, never trained), "inference" or "training" (timed).
+        kind: "run" (one trained model, one seed), "pretraining" (the same without labels), "size" (counted, never
+            trained), "inference" or "training" (timed).
         model: `leaf/variant`.
         objective: with every argument that is not the term's own default, which the term's version stands for: an
             argument that a term gets later leaves old runs valid.
@@ -39,6 +42,7 @@ class Identity:
         weights: digest of the published weights that the network starts from; "absent" where they are not there, and
             empty where it starts from scratch.
         versions: of the leaves, the training loop and the measurements.
+        pretraining: the run whose weights, all but the classifier's, the network starts from.
         micro_batch: images that go through the network at once, where that is not the whole batch.
         machine: what a timing depends on besides: device, engine, threads, versions; empty for the other kinds.
     """
@@ -55,6 +59,7 @@ class Identity:
     phases: tuple[Phase, ...] = ()
     evaluation: tuple[Call, ...] = ()
     weights: str = ""
+    pretraining: "Identity | None" = None
     stored_size: int | None = None
     seed: int = 0
     precision: str = "fp32"
@@ -64,8 +69,11 @@ class Identity:
     def content(self) -> dict[str, Any]:
         """The same as plain data, as it stands in the record."""
         plain: dict[str, Any] = json.loads(json.dumps(asdict(self), default=dict, sort_keys=True))
-        if self.micro_batch is None:
-            del plain["micro_batch"]
+        for name in ("micro_batch", "pretraining"):  # which came later, and left the keys of older runs as they were
+            if plain[name] is None:
+                del plain[name]
+        if self.pretraining is not None:
+            plain["pretraining"] = self.pretraining.content()
         return plain | {"objective": str(self.objective)}
 
     @cached_property
@@ -124,20 +132,16 @@ def of_run(
         weights: digest of the published weights, for a recipe that starts from them; while they are absent, a run of
             it can be named, but not done.
     """
-    model = case.model.at(budget)
-    objective = resolve(case, budget)
+    given: dict[str, Any] = {"seed": seed, "precision": precision, "micro_batch": micro_batch}
+    before = case.before(budget)
+    model, objective = case.model.at(budget), resolve(case, budget)
     data = leaves.find("datasets", case.dataset)
     phases = case.recipe.at(budget)
     size, stored = sizes_of(case, budget, image_size)
     evaluation = () if budget == Budget.QUICK else case.recipe.evaluation
-    core = [
-        "train",
-        "learner",
-        "measure/accuracy",
-        "measure/attack",
-        *_augmentations(phases, evaluation),
-    ]
+    core = ["train", "learner", *MEASURED[case.recipe.kind], *_augmentations(phases, evaluation)]
     return Identity(
+        kind=case.recipe.kind,
         model=model,
         objective=objective,
         dataset=case.dataset,
@@ -150,9 +154,8 @@ def of_run(
         phases=phases,
         evaluation=evaluation,
         weights=(weights or "absent") if case.recipe.start == "published" else "",
-        seed=seed,
-        precision=precision,
-        micro_batch=micro_batch,
+        pretraining=None if before is None else of_run(before, budget=budget, image_size=image_size, **given),
+        **given,
     )
 
 

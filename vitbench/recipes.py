@@ -4,12 +4,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from vitbench import leaves
-from vitbench.case import Phase, Recipe
+from vitbench.case import Phase, Pretraining, Recipe
 from vitbench.errors import UserError
-from vitbench.objective import Call, Value, parse_call
+from vitbench.objective import Call, Value, parse, parse_call
 from vitbench.sections import Section
 
 # timm's names of the optimizers that recipes in this field are written with.
+PHASES = ("phases", "quick")
 OPTIMIZERS = ("adam", "adamw", "sgd", "momentum", "nadamw", "lamb", "lars", "lion", "muon", "rmsprop", "adafactor")
 
 
@@ -19,13 +20,9 @@ def read(key: str, section: Section) -> Recipe:
     Raises:
         UserError: for an unknown, missing or impossible value.
     """
-    section.keys(
-        *("protocol", "selection", "start", "image_size", "stored_size", "evaluation", "terms", "phases", "quick")
-    )
-    phases = tuple(_phase(one) for one in section.list_of_sections("phases"))
-    if not phases:
-        where = f"{section.where()} [{section.name}]"
-        raise UserError(f"{where}: a recipe has at least one phase; add [[{section.name}.phases]]")
+    own = ("protocol", "selection", "start", "image_size", "stored_size", "evaluation", "terms", "pretraining")
+    section.keys(*own, *PHASES)
+    phases, quick = _phases(section)
     sizes = {name: _positive(section, name, int) for name in ("image_size", "stored_size") if name in section.content}
     if len(sizes) == 2 and sizes["stored_size"] < sizes["image_size"]:
         where, (seen, stored) = f"{section.where('stored_size')} [{section.name}]", sizes.values()
@@ -35,12 +32,13 @@ def read(key: str, section: Section) -> Recipe:
         protocol=section.one_of("protocol", ["paper", "code"]),
         selection=section.one_of("selection", ["last", "best"]),
         phases=phases,
-        quick=tuple(_phase(one) for one in section.list_of_sections("quick")),
+        quick=quick,
         start=section.one_of("start", ["scratch", "published"], "scratch"),
         image_size=sizes.get("image_size"),
         stored_size=sizes.get("stored_size"),
         evaluation=tuple(_operations(section, "evaluation")),
         terms={name: arguments(name, one) for name, one in section.section("terms").sections()},
+        pretraining=_pretraining(section, has_quick=bool(quick)),
     )
 
 
@@ -58,6 +56,38 @@ def arguments(term: str, section: Section) -> dict[str, Value]:
                 f"{where} [{section.name}] {name}: expected a number, true, false or a string, got {value!r}"
             )
     return dict(section.content)
+
+
+def _phases(section: Section) -> tuple[tuple[Phase, ...], tuple[Phase, ...]]:
+    """The paper's, at least one, and ours of the quick budget."""
+    phases, quick = (tuple(_phase(one) for one in section.list_of_sections(key)) for key in PHASES)
+    if not phases:
+        where = f"{section.where()} [{section.name}]"
+        raise UserError(f"{where}: a recipe has at least one phase; add [[{section.name}.phases]]")
+    return phases, quick
+
+
+def _pretraining(recipe: Section, *, has_quick: bool) -> Pretraining | None:
+    """What comes before a recipe's phases, in the quick budget too where the recipe has one."""
+    if "pretraining" not in recipe.content:
+        return None
+    section = recipe.section("pretraining")
+    section.keys("objective", "dataset", *PHASES)
+    where = f"{section.where()} [{section.name}]"
+    if recipe.content.get("start", "scratch") != "scratch":
+        raise UserError(f"{where}: a recipe starts from a pre-training of its own or from published weights, got both")
+    text = section.get("objective", str)
+    objective = parse(text, where=section.where("objective"))
+    leaves.check_objective(objective, where=section.where("objective"))
+    dataset = section.get("dataset", str, "")
+    if dataset:
+        leaves.find("datasets", dataset, where=section.where("dataset"))
+    phases, quick = _phases(section)
+    if bool(quick) != has_quick:
+        raise UserError(
+            f"{where}: expected [[{section.name}.quick]] where [[{recipe.name}.quick]] stands, got only one"
+        )
+    return Pretraining(objective=objective, dataset=dataset, phases=phases, quick=quick)
 
 
 def _phase(section: Section) -> Phase:
