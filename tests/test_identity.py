@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from vitbench import identity, leaves
-from vitbench.case import Budget, Case, Claim, Model, Phase, Recipe
+from vitbench.case import Budget, Case, Claim, Model, Phase, Pretraining, Recipe
 from vitbench.errors import UserError
 from vitbench.identity import digest, of_run, of_size, of_timing
 from vitbench.objective import Call, Objective, WeightedTerm, parse
@@ -411,3 +411,45 @@ def test_the_key_of_a_run_stays_what_it_was():
         evaluation=(Call(name="resize", arguments={"size": 32}),),
     )
     assert fixed.key[:12] == "cd14ea8fc450"
+
+
+BEFORE = Pretraining(objective=parse("me"), dataset="cifar100", phases=(PHASE,), quick=(TINY,))
+
+
+def pretrained(**changes):
+    return case("ce", recipe=replace(RECIPE, pretraining=replace(BEFORE, **changes)))
+
+
+def test_a_pre_training_is_a_run_of_its_own_and_part_of_the_one_that_starts_from_it():
+    run = run_of(pretrained(), seed=3, precision="bf16")
+    first = run.pretraining
+    assert (first.kind, first.dataset, first.classes, str(first.objective)) == ("pretraining", "cifar100", 100, "me")
+    assert (first.seed, first.precision, first.phases) == (3, "bf16", (PHASE,))
+    assert replace(run, pretraining=None) == run_of(case("ce"), seed=3, precision="bf16")
+    assert run.content()["pretraining"] == first.content()
+    assert "pretraining" not in first.content()
+    assert digest(run.content()) == run.key
+
+
+def test_several_fine_tunings_share_a_pre_training():
+    one, other = (run_of(replace(pretrained(), dataset=name)) for name in ("cifar10", "cifar100"))
+    assert one.key != other.key
+    assert one.pretraining == other.pretraining
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"objective": parse("me(ratio=0.5)")}, {"dataset": "cifar10"}, {"phases": (PHASE, PHASE)}],
+)
+def test_another_pre_training_is_another_run(changes):
+    assert run_of(pretrained(**changes)).key != run_of(pretrained()).key
+
+
+def test_the_quick_budget_pre_trains_on_the_images_of_the_case():
+    first = run_of(replace(pretrained(), dataset="digits"), budget=Budget.QUICK).pretraining
+    assert (first.dataset, first.model, first.phases) == ("digits", "vit/tiny", (TINY,))
+
+
+def test_a_pre_training_stands_on_how_it_is_measured():
+    assert "measure/accuracy" not in run_of(pretrained()).pretraining.versions
+    assert "measure/reconstruction" in run_of(pretrained()).pretraining.versions
