@@ -1,6 +1,7 @@
 """Reads the recipes of a paper's data file; where a number is wrong, file and line are named."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from vitbench import leaves
@@ -35,7 +36,7 @@ def read(key: str, section: Section) -> Recipe:
         protocol=section.one_of("protocol", ["paper", "code"]),
         selection=section.one_of("selection", ["last", "best"]),
         phases=phases,
-        quick=tuple(_phase(one) for one in section.list_of_sections("quick")),
+        quick=tuple(_quick_phase(one) for one in section.list_of_sections("quick")),
         start=section.one_of("start", ["scratch", "published"], "scratch"),
         image_size=sizes.get("image_size"),
         stored_size=sizes.get("stored_size"),
@@ -60,8 +61,15 @@ def arguments(term: str, section: Section) -> dict[str, Value]:
     return dict(section.content)
 
 
-def _phase(section: Section) -> Phase:
-    section.keys(*("epochs", "batch_size", "optimizer", "schedule", "augmentation", "mixing", "clip_grad", "weights"))
+def _quick_phase(section: Section) -> Phase:
+    steps = _positive(section, "least_steps", int) if "least_steps" in section.content else None
+    return replace(_phase(section, "least_steps"), least_steps=steps)
+
+
+def _phase(section: Section, *more: str) -> Phase:
+    section.keys(
+        *("epochs", "batch_size", "optimizer", "schedule", "augmentation", "mixing", "clip_grad", "weights", *more)
+    )
     epochs = _positive(section, "epochs", int)
     return Phase(
         epochs=epochs,
