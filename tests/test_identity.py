@@ -178,6 +178,38 @@ def test_the_quick_budget_has_tiny_models_tiny_terms_and_its_own_phases():
     assert quick.phases == (TINY,)
 
 
+LASTING = replace(RECIPE, quick=(replace(TINY, least_steps=1_600),))
+
+
+def test_few_images_that_are_not_embedded_get_the_least_steps_and_the_run_says_how_many_epochs_that_is():
+    few = case(dataset="flowers102_official", recipe=LASTING)  # 1,020 images, 15 batches of 64
+    run = run_of(few, budget=Budget.QUICK)
+    assert [one.epochs for one in run.phases] == [107]
+    written = replace(few, recipe=replace(RECIPE, quick=(replace(TINY, epochs=107),)))
+    assert run == run_of(written, budget=Budget.QUICK)
+    assert run.key == run_of(written, budget=Budget.QUICK).key
+    assert run.content()["phases"][0].keys() == run_of().content()["phases"][0].keys()
+    assert "least_steps" not in run.content()["phases"][0]
+
+
+@pytest.mark.parametrize("dataset", ["digits", "cifar10"])
+def test_the_embedded_images_and_many_images_are_seen_as_often_as_the_recipe_says(dataset):
+    lasting, plain = (run_of(case(dataset=dataset, recipe=one), budget=Budget.QUICK) for one in (LASTING, RECIPE))
+    assert lasting == plain
+    assert lasting.key == plain.key
+
+
+def test_somebodys_data_set_that_does_not_say_how_many_images_it_has_is_seen_as_often_as_the_recipe_says(
+    tmp_path, monkeypatch
+):
+    (tmp_path / "data_of_unknown_length.py").write_text(
+        "DIGEST = 'x'\nIMAGE_SIZE = 32\nCLASSES = 10\ndef mine(root): ...\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    one = case(dataset="data_of_unknown_length.mine", recipe=LASTING)
+    assert run_of(one, budget=Budget.QUICK).phases == RECIPE.quick
+
+
 def test_what_the_notation_sets_stays_in_the_quick_budget():
     quick = run_of(case("ce + 0.1*me(depth=2, ratio=0.5)"), budget=Budget.QUICK)
     arguments = quick.objective.summands[1].term.arguments
