@@ -159,7 +159,7 @@ MISTAKES = [
             6,
             f"an evaluation draws nothing, got {one}; use centre_crop or resize",
         )
-        for one in ("flip", "crop", "random_resized_crop", "colour_jitter", "rand_augment", "erase")
+        for one in ("flip", "crop", "random_resized_crop", "colour_jitter", "rand_augment", "auto_augment", "erase")
     ),
     ('selection = "best"', 'selection = "best"\nevaluation = ["mix"]', 4, "got mix in evaluation"),
     ("phases", "phase", 5, "unknown key 'phase'; did you mean phases?"),
