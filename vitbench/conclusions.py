@@ -149,7 +149,9 @@ class Conclusion:
         if isinstance(self.right, float):
             return self.right, 0.0
         text = self.right
-        return _best([row for row in beside if (row not in left if text == "others" else _matches(text, row[0]))], self.metric)
+        return _best(
+            [row for row in beside if (row not in left if text == "others" else _matches(text, row[0]))], self.metric
+        )
 
     def _checks(self, difference: float) -> list[float]:
         """What has to be more than 0. A bound is widened by 1e-9 because 64.02 - 62.02 is less than 2 in binary."""

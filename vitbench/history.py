@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Iterable
 from dataclasses import replace
 
-from vitbench import baselines, leaves, machine
+from vitbench import baselines, identity, leaves, machine
 from vitbench.case import Case
 from vitbench.objective import Objective
 from vitbench.session import Session
@@ -46,7 +46,7 @@ class History:
 
     def epoch_seconds(self, case: Case) -> float:
         """What one epoch will take, 0 where nothing is known; the least that can be saved."""
-        epochs = sum(phase.epochs for phase in case.recipe.at(self.session.options.budget))
+        epochs = sum(phase.epochs for phase in identity.phases_of(case, self.session.options.budget))
         return (self.seconds(case) or 0.0) / epochs
 
     def _done(self, cases: Iterable[Case]) -> Iterable[tuple[Case, float]]:
@@ -83,7 +83,7 @@ class History:
         images = leaves.find("datasets", case.dataset).constants.get("TRAIN")
         if case.model.at(budget) != case.model.full or macs is None or not images:
             return None
-        return macs * int(images) * sum(phase.epochs for phase in case.recipe.at(budget))
+        return macs * int(images) * sum(phase.epochs for phase in identity.phases_of(case, budget))
 
 
 def _distinct(cases: Iterable[Case]) -> Iterable[Case]:

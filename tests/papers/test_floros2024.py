@@ -11,7 +11,7 @@ from vitbench import papers
 from vitbench.case import Budget
 from vitbench.identity import of_run
 from vitbench.objective import parse
-from vitbench.report import tables
+from vitbench.report import conclusions
 from vitbench.report.results import Results
 from vitbench.selection import Selection
 

@@ -98,6 +98,8 @@ def _phases(phases: Sequence[Phase], terms: Sequence[str]) -> Iterator[tuple[str
 
 def _phase(phase: Phase, terms: Sequence[str]) -> Iterator[tuple[str, str]]:
     yield "epochs", str(phase.epochs)
+    if phase.least_steps is not None:
+        yield "steps where it is not the digits", f"at least {phase.least_steps}"
     yield "batch size", str(phase.batch_size)
     yield "optimizer", str(phase.optimizer["name"])
     for key, value in phase.optimizer.items():
