@@ -33,9 +33,10 @@ A step is timed in turn with a plain `ce` step of its model. The share of the pe
 convolutions over what a large matrix product reaches on the same device in the same precision."""
 FLOOR_NOTE = "The floor is the same arithmetic at that peak."
 RECIPES_NOTE = """\
-A number is of one of these recipes: its name ends a case's id and heads a column. Protocol `paper` is how we read the
-text, `code` what its authors' code does; where these differ they are different experiments. What the text leaves open,
-and where it is not followed to the letter, is in `docs/decisions/`."""
+A number is of one of these recipes: its name stands in the row, or, where several read one number, heads a column and
+ends a case's id. Protocol `paper` is how we read the text, `code` what its authors' code does; where these differ they
+are different experiments. What the text leaves open, and where it is not followed word for word, is in
+`docs/decisions/`."""
 QUICK_NOTE = """\
 Tiny networks on little data for seconds: they show that everything runs and learns. On 360 test images one standard
 error is about a point, so differences of a point or two mean nothing here, and nothing in this section is comparable
