@@ -33,8 +33,8 @@ A step is timed in turn with a plain `ce` step of its model. The share of the pe
 convolutions over what a large matrix product reaches on the same device in the same precision."""
 FLOOR_NOTE = "The floor is the same arithmetic at that peak."
 RECIPES_NOTE = """\
-A number is of one of these recipes: its name stands in the row, or, where several read one number, heads a column and
-ends a case's id. Protocol `paper` is how we read the text, `code` what its authors' code does; where these differ they
+A number is of one of these recipes, as its table says; where several read one number, their names head columns and end
+the ids of cases. Protocol `paper` is how we read the text, `code` what its authors' code does; where these differ they
 are different experiments. What the text leaves open, and where it is not followed word for word, is in
 `docs/decisions/`."""
 QUICK_NOTE = """\

@@ -78,12 +78,13 @@ def _unrun(paper: Paper, one: Table) -> Iterator[str]:
 
 
 def _short(one: Table, added: list[Case], results: Results, budget: Budget) -> Iterator[str]:
-    recipes = {case.recipe.name: case.recipe for case in one.cases}
-    if len(recipes) == 1:
-        (recipe,) = recipes.values()
-        how = f"Recipe `{recipe.name}`, protocol `{recipe.protocol}`"
-    else:
-        how = f"Recipes {names(list(recipes.values()))}"
+    models: dict[str, dict[str, None]] = {}  # by recipe
+    for case in one.cases:
+        models.setdefault(case.recipe.name, {})[case.model.printed] = None
+    how = f"Recipe `{one.cases[0].recipe.name}`, protocol `{one.cases[0].recipe.protocol}`"
+    if len(models) > 1:
+        of = [f"`{name}` of {escaped(', '.join(found))}" for name, found in models.items()]
+        how = f"Recipe {'; '.join(of)}"
     yield f"{escaped(one.title)}. {how}, accuracies in percent."
     yield table(tables.printed_table(one, [*one.cases, *added], results, budget))
 

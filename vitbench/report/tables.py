@@ -118,16 +118,13 @@ def _cell(case: Case, metric: str, plain: Case | None, results: Results, budget:
 def printed_table(table: Table, cases: Sequence[Case], results: Results, budget: str) -> Grid:
     """A table as printed: per column the printed number, ours, both gains over plain cross-entropy, the verdict.
 
-    With their recipes, where these are of several.
-
     Args:
         cases: the table's own, in printed order, and further rows of a user's.
     """
     found = cells(table, cases, results, budget)
     place = {(_row(one.case), one.case.dataset, one.metric): one for one in found}
     best = best_of(found)
-    by_recipe = has_recipes(cases)
-    headers = ["Model", "Loss", *(["Recipe"] if by_recipe else [])]
+    headers = ["Model", "Loss"]
     for dataset, metric in columns(table, cases):
         name = dataset if metric == "accuracy" else f"{dataset} {metric}"
         gain = "gain" if METRICS[metric].better == "higher" else "change"  # +6 points of a drop are no gain
@@ -135,21 +132,16 @@ def printed_table(table: Table, cases: Sequence[Case], results: Results, budget:
     printed = {case.model.name: case.model.printed for case in cases}
     rows = []
     for key in dict.fromkeys(map(_row, cases)):
-        row = [printed[key[0]], key[1], *(key[2:] if by_recipe else ())]
+        row = [printed[key[0]], key[1]]
         for dataset, metric in columns(table, cases):
             row += _printed_columns(place.get((key, dataset, metric)), best)
         rows.append(row)
     return headers, rows
 
 
-def has_recipes(cases: Iterable[Case]) -> bool:
-    """Whether cases are of several recipes, which a table then names."""
-    return len({case.recipe.name for case in cases}) > 1
-
-
-def _row(case: Case) -> tuple[str, str, str]:
+def _row(case: Case) -> tuple[str, str]:
     """What one row of a table is of."""
-    return case.model.name, str(case.objective), case.recipe.name
+    return case.model.name, case.loss
 
 
 def quick_table(cases: Sequence[Case], results: Results) -> Grid:
@@ -159,13 +151,11 @@ def quick_table(cases: Sequence[Case], results: Results) -> Grid:
         cases: of one table and one data set.
     """
     metrics = [name for name in QUICK_METRICS if any(results.value(case, Budget.QUICK, name) for case in cases)]
-    by_recipe = has_recipes(cases)
     headers = [
         "Model",
         "Loss",
-        *(["Recipe"] if by_recipe else []),
         *(f"{name} ({METRICS[name].unit})" for name in metrics),
-        f"gain over ce{' from scratch' if any(case.recipe.pretraining for case in cases) else ''} (points)",
+        "gain over ce (points)",
     ]
     rows = []
     for case in cases:
@@ -173,8 +163,7 @@ def quick_table(cases: Sequence[Case], results: Results) -> Grid:
         if any(value for _, value in values):
             gain = None if case.is_baseline else results.gain(case, Budget.QUICK, "accuracy")
             shown = [value.show(name) if value else NOTHING for name, value in values]
-            names = [case.model.printed, str(case.objective), *([case.recipe.name] if by_recipe else [])]
-            rows.append([*names, *shown, f"{gain.mean:+.2f}" if gain else ""])
+            rows.append([case.model.printed, case.loss, *shown, f"{gain.mean:+.2f}" if gain else ""])
     return headers, rows
 
 
