@@ -44,10 +44,24 @@ def test_a_split_moves_with_everything_in_it():
 
 
 def test_a_step_starts_a_phase_unless_it_says_otherwise():
-    out = Output(logits=torch.zeros(1, 2), embedding=torch.zeros(1, 2), grids=())
-    step = Step(images=torch.zeros(1, 3, 4, 4), labels=torch.zeros(1), out=out, model=torch.nn.Identity())
+    network = torch.nn.Identity()
+    step = Step(images=torch.zeros(1, 3, 4, 4), labels=torch.zeros(1), model=network, forward=network)
     assert step.progress.shape == ()
     assert (step.progress.item(), dict(step.views), step.generator) == (0.0, {}, None)
+
+
+def test_a_step_runs_the_model_once_and_only_if_a_term_asks():
+    seen = []
+
+    def forward(images):
+        seen.append(images)
+        return Output(logits=images.mean((2, 3)), embedding=images.mean((2, 3)), grids=(images,))
+
+    step = Step(images=torch.ones(1, 3, 4, 4), labels=torch.zeros(1), model=torch.nn.Identity(), forward=forward)
+    assert seen == []
+    assert step.out is step.out
+    assert step.out.logits.tolist() == [[1.0, 1.0, 1.0]]
+    assert [one is step.images for one in seen] == [True]
 
 
 @pytest.mark.parametrize("name", ["images", "labels"])

@@ -21,7 +21,8 @@ LEAVES = {name: path for name, path in MODULES.items() if name.split(".")[1] in 
 # Everything below these may import torch; nothing else may, not even late.
 WITH_TORCH = {
     *("adapter", "augment", "augmentations", "build", "checkpoints", "contracts", "cost"),
-    *("engine", "feed", "learner", "optimizer", "photographs", "run", "total", "train", "weights"),
+    *("engine", "examine", "feed", "learner", "optimizer", "photographs", "pretrained", "run", "total", "train"),
+    "weights",
     *("models", "terms", "datasets", "measure", "sources"),
 }
 # Looks for a GPU and its name only when one is asked for.

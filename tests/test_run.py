@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_model
 
 import vitbench
-from vitbench import build, checkpoints, learner, machine, run
+from vitbench import build, checkpoints, examine, learner, machine, run
 from vitbench.case import Budget, Phase
 from vitbench.errors import Busy, DataAbsent, NonFinite, OutOfMemory, TimeUp, UserError
 from vitbench.identity import Identity
@@ -541,9 +541,9 @@ def test_an_epoch_that_is_over_at_the_deadline_is_saved(identity, setting, monke
 
 
 def test_a_trained_network_without_time_for_its_attack_keeps_its_last_epoch(identity, setting, monkeypatch):
-    monkeypatch.setattr(run, "ATTACK_SHARE", 1e9)
+    monkeypatch.setattr(examine, "ATTACK_SHARE", 1e9)
     monkeypatch.setattr(run, "SAVE_SECONDS", 0.0)
-    with pytest.raises(TimeUp, match="trained, but not yet attacked"):
+    with pytest.raises(TimeUp, match="trained, but not yet judged"):
         execute(identity, replace(setting, deadline=time.monotonic() + 600))
     trained = len(setting.steps)
     assert trained == EPOCHS * STEPS

@@ -26,11 +26,12 @@ def constant(value):
 
 def step():
     logits = torch.ones(2, 3, requires_grad=True)
+    out = Output(logits=logits, embedding=logits, grids=())
     return Step(
         images=torch.zeros(2, 3, 8, 8),
         labels=torch.zeros(2, dtype=torch.int64),
-        out=Output(logits=logits, embedding=logits, grids=()),
         model=nn.Identity(),
+        forward=lambda images: out,
     )
 
 

@@ -80,7 +80,7 @@ def network(**options):
 
 
 def watch(**calls):
-    return Watch(**{"evaluate": lambda: 50.0, **calls})
+    return Watch(**{"examine": lambda epoch: {"accuracy": 50.0}, **calls})
 
 
 def run(*, seed=0, phases=(PHASE,), terms=None, net=None, **options):
@@ -213,11 +213,15 @@ def test_the_curves_have_an_entry_an_epoch_with_means_over_its_steps():
     accuracies, recorder = iter([10.0, 20.0, 30.0]), Recorder()
     total = Total({"ce": recorder, "greedy": Greedy()}, {"ce": 1.0, "greedy": 0.5})
     told = []
-    calls = watch(evaluate=lambda: next(accuracies), tell=lambda done, steps, loss: told.append((done, steps)))
+    calls = watch(
+        examine=lambda epoch: {"accuracy": next(accuracies), "number": epoch},
+        tell=lambda done, steps, loss: told.append((done, steps)),
+    )
     phases = [replace(PHASE, epochs=2), replace(PHASE, epochs=1, optimizer={"name": "adam", "lr": 0.5})]
     curves = train(network(), total, data(), phases, seed=0, watch=calls)
     assert [(one["phase"], one["epoch"], one["lr"]) for one in curves] == [(0, 1, 0.01), (0, 2, 0.01), (1, 1, 0.5)]
     assert [one["accuracy"] for one in curves] == [10.0, 20.0, 30.0]
+    assert [one["number"] for one in curves] == [1, 2, 3]
     ce = [F.cross_entropy(step.out.logits, step.labels).item() for step in recorder.steps]
     for number, curve in enumerate(curves):
         assert curve["terms"]["ce"] == pytest.approx(sum(ce[3 * number : 3 * number + 3]) / 3)
@@ -228,17 +232,17 @@ def test_the_curves_have_an_entry_an_epoch_with_means_over_its_steps():
 def test_evaluation_between_epochs_does_not_leave_the_network_in_evaluation_mode():
     net = network(dropout=0.5)
 
-    def evaluate():
+    def examine(epoch):
         net.eval()
-        return 0.0
+        return {}
 
-    _, steps = run(net=net, watch=watch(evaluate=evaluate))
+    _, steps = run(net=net, watch=watch(examine=examine))
     assert all((step.out.embedding == 0).any() for step in steps)
 
 
 def test_a_weight_that_the_last_step_of_an_epoch_ruined_ends_the_training():
     evaluated = []
-    calls = watch(evaluate=lambda: evaluated.append(1) or 0.0)
+    calls = watch(examine=lambda epoch: evaluated.append(1) or {})
     with pytest.raises(NonFinite, match="a weight became NaN or infinite in epoch 2"):
         run(terms={"ruinous": Ruinous(at=6)}, watch=calls)
     assert len(evaluated) == 1
@@ -296,7 +300,13 @@ def trained(name, images, *, checkpoint=None):
         files.append(file.getvalue())
 
     curves = train(
-        net, total, images, TWO_PHASES, seed=3, watch=watch(save=save, evaluate=lambda: 0.0), checkpoint=checkpoint
+        net,
+        total,
+        images,
+        TWO_PHASES,
+        seed=3,
+        watch=watch(save=save, examine=lambda epoch: {"accuracy": 0.0}),
+        checkpoint=checkpoint,
     )
     return net, total, curves, files
 

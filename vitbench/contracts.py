@@ -5,6 +5,7 @@ Letters: B batch, H W pixels, h w grid cells, D features, K classes, N images of
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Protocol
 
 import torch
@@ -35,8 +36,8 @@ class Step:
         labels: (B,) int64 in [0, K).
         targets: (B, K), what each image is of, in shares that add up to 1, where images or labels were mixed or
             smoothed; None where `labels` say it all.
-        out: the model's output on `images`.
         model: the model itself, for terms that run it again.
+        forward: the model as it is trained here, which an engine may have compiled; what `out` is made by.
         views: further versions of the images that a term asked for, by name.
         progress: share of the phase that is done, a 0-d tensor in [0, 1].
         generator: source of every random draw of the terms; None draws from torch's global one.
@@ -44,12 +45,17 @@ class Step:
 
     images: Tensor
     labels: Tensor
-    out: Output
     model: nn.Module
+    forward: Callable[[Tensor], Output]
     targets: Tensor | None = None
     views: Mapping[str, Tensor] = field(default_factory=dict)
     progress: Tensor = field(default_factory=lambda: torch.zeros(()))
     generator: torch.Generator | None = None
+
+    @cached_property
+    def out(self) -> Output:
+        """The model's output on `images`, made when a term first asks for it: a pre-training may do without."""
+        return self.forward(self.images)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -206,8 +206,8 @@ class Learner:
                 images=images,
                 labels=part["labels"],
                 targets=part.get("targets"),
-                out=self.forward(images),
                 model=self.network,
+                forward=self.forward,
                 progress=plan.progress.index_select(0, plan.at).view(()),
                 generator=self.draws["terms"],
             )

@@ -14,22 +14,22 @@ import torch
 from safetensors.torch import save_model
 from torch import nn
 
-from vitbench import build, cost, machine, published, weights
+from vitbench import build, cost, examine, machine, pretrained, published, weights
 from vitbench.augment import Augmentation, compose
 from vitbench.checkpoints import Checkpoints
 from vitbench.contracts import Images, Split
 from vitbench.engine import Engine, of_device
 from vitbench.errors import NonFinite, TimeUp, Unfit, UserError, memory_named
+from vitbench.examine import Examination
 from vitbench.identity import Identity
-from vitbench.measure import accuracy, attack
 from vitbench.measure.speed import Stopwatch
 from vitbench.objective import Call
 from vitbench.options import EPOCH_MARGIN
 from vitbench.records import Record, Store, write_atomically
-from vitbench.train import Watch, generator, train
+from vitbench.train import Watch, train
 
 SAVE_SECONDS = 5.0  # for a checkpoint
-ATTACK_SHARE = 6  # an attack is two forward passes, a backward one and some more; in units of an evaluation
+WEIGHTS = "weights.safetensors"  # in the folder of a finished run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +74,7 @@ def execute(identity: Identity, setting: Setting, *, fresh: bool = False) -> Rec
         TimeUp: at the deadline; what was trained so far is saved.
         Busy: if another process does it and `setting.wait` is False.
     """
-    kinds = {"run": _train, "size": _count, "inference": _time, "training": _time}
+    kinds = {"run": _train, "pretraining": _train, "size": _count, "inference": _time, "training": _time}
     with setting.store.lock(identity, wait=setting.wait):
         record = setting.store.read(identity)
         if record is None or fresh:
@@ -141,14 +141,12 @@ def _train(identity: Identity, setting: Setting) -> Record:
     started, clock = datetime.now(UTC), time.perf_counter()
     split = load_data(identity, setting)
     model = build.model_of(identity)
-    if identity.weights:
-        start = published.ensure(identity.model, setting.weights)
-        weights.load(model, identity.model, start, digest=identity.weights, image_size=identity.image_size)
+    _start(model, identity, setting)
     model.to(setting.device)
     total = build.total_of(identity, model).to(setting.device)
     keeper = _checkpoints(identity, setting)
     engine = of_device(setting.engine, setting.device)
-    evaluation = Evaluation(identity.precision, model, split.test, torch.device(setting.device))
+    examination = examine.of(identity, model, split)
     try:
         curves = train(
             model,
@@ -156,93 +154,52 @@ def _train(identity: Identity, setting: Setting) -> Record:
             split.train,
             identity.phases,
             seed=identity.seed,
-            watch=_watch(identity, setting, keeper, evaluation),
+            watch=_watch(identity, setting, keeper, examination),
             precision=identity.precision,
             micro_batch=identity.micro_batch,
             engine=engine,
             checkpoint=keeper.load(),
         )
-        if time.monotonic() + ATTACK_SHARE * evaluation.seconds > setting.deadline:
-            raise TimeUp("trained, but not yet attacked; the same command goes on there")
-        judged = _judge_trained(identity, model, split, curves, torch.device(setting.device))
+        if time.monotonic() + examination.remaining_seconds > setting.deadline:
+            raise TimeUp("trained, but not yet judged; the same command goes on there")
+        content = examination.after_training(curves)
     except Unfit as unfit:
         keeper.set_aside(str(unfit))
         return _train(identity, setting)  # from new weights: some of the old ones may have been loaded
     except NonFinite as lost:
         raise NonFinite(f"{lost}; the state is kept in {keeper.keep_failed(model, total)}") from None
-    record = _record(identity, setting, started, clock, engine, **judged)
-    with write_atomically(keeper.folder / "weights.safetensors") as temporary:
+    record = _record(identity, setting, started, clock, engine, **content)
+    with write_atomically(keeper.folder / WEIGHTS) as temporary:
         save_model(model, str(temporary))
     return record
 
 
-@dataclass
-class Evaluation:
-    """Accuracy after an epoch, in the precision of the training; the finished model is judged in fp32.
-
-    Attributes:
-        seconds: that the last one took.
-    """
-
-    precision: str
-    model: nn.Module
-    data: Images
-    device: torch.device
-    seconds: float = 0.0
-
-    def __call__(self) -> float:
-        """In percent."""
-        started = time.perf_counter()
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
-            logits = accuracy.predict(self.model, self.data)
-        value = accuracy.accuracy(accuracy.correct(logits, self.data.labels))
-        self.seconds = time.perf_counter() - started
-        return value
+def _start(model: nn.Module, identity: Identity, setting: Setting) -> None:
+    """Give a fresh model the weights that its run starts from, where it does not start from scratch."""
+    if identity.weights:
+        path = published.ensure(identity.model, setting.weights)
+        weights.load(model, identity.model, path, digest=identity.weights, image_size=identity.image_size)
+    if identity.pretraining is not None:
+        path = setting.store.folder(identity.pretraining) / WEIGHTS
+        # A record may have come from another machine without the weights; then it is done again.
+        execute(identity.pretraining, setting, fresh=not path.exists())
+        pretrained.load(model, path)
 
 
-def _watch(identity: Identity, setting: Setting, keeper: Checkpoints, evaluate: Callable[[], float]) -> Watch:
+def _watch(identity: Identity, setting: Setting, keeper: Checkpoints, examination: Examination) -> Watch:
     what = f"{identity.model}, {identity.objective}, {identity.dataset}, seed {identity.seed}"
 
     def leave(seconds: float) -> bool:
         return time.monotonic() + EPOCH_MARGIN * seconds + SAVE_SECONDS > setting.deadline
 
     return Watch(
-        evaluate=evaluate,
+        examine=examination.after_epoch,
         save=keeper.save,
         tell=lambda done, steps, loss: setting.tell(what, done, steps, loss),
         leave=leave,
         is_late=lambda: time.monotonic() > setting.deadline,
         is_hurried=setting.deadline < math.inf,
     )
-
-
-def _judge_trained(
-    identity: Identity, model: nn.Module, split: Split, curves: list[dict[str, Any]], device: torch.device
-) -> dict[str, Any]:
-    """Everything that is measured on a trained model."""
-    draws = generator(identity.seed, "attack", device=device)
-    attacked = attack.fgsm(model, split.test, generator=draws)
-    best = max(curves, key=lambda curve: curve["accuracy"])
-    measurements = {
-        "accuracy": accuracy.accuracy(attacked.clean),
-        "best_accuracy": max(best["accuracy"], accuracy.accuracy(attacked.clean)),
-        "epoch_of_best": float(best["epoch"]),
-        "loss": curves[-1]["loss"],
-        "train_seconds": sum(curve["seconds"] for curve in curves),
-    }
-    invalid = {}
-    if attacked.valid:
-        measurements |= {"adversarial_accuracy": attacked.adversarial_accuracy, "fgsm_drop": attacked.drop}
-    else:
-        invalid = dict.fromkeys(("adversarial_accuracy", "fgsm_drop"), attacked.reason)
-    bits = {"clean": accuracy.pack(attacked.clean), "attacked": accuracy.pack(attacked.attacked)}
-    details = {
-        "curves": curves,
-        "correct": bits,
-        "test_images": len(split.test),
-        "train_images": len(split.train),
-    }
-    return {"measurements": measurements, "invalid": invalid, "details": details}
 
 
 def _count(identity: Identity, setting: Setting) -> Record:

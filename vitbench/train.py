@@ -8,7 +8,7 @@ a training can go on at any epoch with nothing but weights and optimizer.
 
 import hashlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,7 +30,7 @@ class Watch:
     """What the loop calls while it trains.
 
     Attributes:
-        evaluate: after each epoch; returns the test accuracy in percent.
+        examine: after each epoch, with its number from 1 on, over all phases; returns what joins its curve.
         save: after each epoch, with a function that makes the content of a checkpoint; writes it if the last one is
             old, or in any case if `now`.
         tell: now and then, with (steps done, steps in all, loss).
@@ -39,7 +39,7 @@ class Watch:
         is_hurried: whether there is a deadline, before which the last epoch is worth a checkpoint as well.
     """
 
-    evaluate: Callable[[], float]
+    examine: Callable[[int], Mapping[str, float]]
     save: Callable[[Callable[[], dict[str, Any]], bool], None] = field(default=lambda make, now: None)
     tell: Callable[[int, int, float], None] = field(default=lambda done, steps, loss: None)
     leave: Callable[[float], bool] = field(default=lambda seconds: False)
@@ -71,7 +71,7 @@ def train(
 
     Returns:
         The curves, one entry an epoch: phase, epoch, lr, loss, terms (raw values), weighted (what they add to the
-        loss), accuracy, seconds.
+        loss), what `watch.examine` returns, seconds.
 
     Raises:
         NonFinite: if the loss or a weight stops being a finite number.
@@ -94,7 +94,9 @@ def train(
             step = engine.stepper(learner)
             for epoch in range(first, phase.epochs):
                 started = time.perf_counter()
-                curves.append({"phase": number, **_one_epoch(learner, step, epoch, (seed, number), watch)})
+                curve, seconds = _one_epoch(learner, step, epoch, (seed, number), watch)
+                examined = watch.examine(len(curves) + 1)
+                curves.append({"phase": number, **curve, **examined, "seconds": seconds})
                 is_last = epoch + 1 == phase.epochs and number + 1 == len(phases)
                 is_cut = not is_last and watch.leave(time.perf_counter() - started)
                 now = is_cut or (is_last and watch.is_hurried)
@@ -115,7 +117,8 @@ def _go_on(learner: Learner, checkpoint: dict[str, Any]) -> None:
 
 def _one_epoch(
     learner: Learner, step: Callable[[], None], epoch: int, place: tuple[int, int], watch: Watch
-) -> dict[str, Any]:
+) -> tuple[dict[str, Any], float]:
+    """Its curve, and the seconds of its steps."""
     phase, (seed, number) = learner.phase, place
     order = torch.randperm(len(learner.data), generator=generator(seed, "order", number, epoch))
     learner.begin(epoch, order=order, seeds={name: derived(seed, name, number, epoch) for name in DRAWS})
@@ -135,7 +138,7 @@ def _one_epoch(
     weighted = (losses[:, 1:] * learner.plan.factors * learner.total.weights).mean(dim=0).tolist()
     terms, shares = (dict(zip(learner.total.names, one, strict=True)) for one in (mean[1:], weighted))
     curve = {"epoch": epoch + 1, "lr": learner.lr, "loss": mean[0], "terms": terms, "weighted": shares}
-    return curve | {"accuracy": watch.evaluate(), "seconds": seconds}
+    return curve, seconds
 
 
 def _checkpoint(learner: Learner, phase: int, epoch: int, curves: list[dict[str, Any]]) -> dict[str, Any]:

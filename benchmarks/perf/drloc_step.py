@@ -122,7 +122,7 @@ def by_term(term: drloc.RelativeLocalisation, grid: Tensor, generator: torch.Gen
     pooled = grid.mean(dim=(2, 3))
     out = Output(logits=pooled, embedding=pooled, grids=(grid,))
     labels = torch.zeros(len(grid), dtype=torch.int64)
-    return term.forward(Step(images=grid, labels=labels, out=out, model=term, generator=generator))
+    return term.forward(Step(images=grid, labels=labels, model=term, forward=lambda _: out, generator=generator))
 
 
 def forward_and_backward(loss: Loss, term: drloc.RelativeLocalisation, grid: Tensor) -> tuple[Tensor, Tensor]:

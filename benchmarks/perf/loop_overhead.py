@@ -51,7 +51,7 @@ def epochs(network: nn.Module, data: Images, augmentation: tuple[Call, ...]) -> 
         augmentation=augmentation,
     )
     total = Total({"ce": CrossEntropy()}, {"ce": 1.0})
-    return lambda: train(network, total, data, [phase], seed=0, watch=Watch(evaluate=lambda: 0.0))
+    return lambda: train(network, total, data, [phase], seed=0, watch=Watch(examine=lambda epoch: {}))
 
 
 def bare_steps(network: nn.Module, data: Images, count: int) -> Callable[[], object]:

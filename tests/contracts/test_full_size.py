@@ -86,7 +86,7 @@ def test_one_step_with_localisation_moves_backbone_head_and_mlp(reference):
     total = build.total_of(identity, network)
     generator = torch.Generator().manual_seed(0)
     images, labels = torch.rand(2, 3, 224, 224, generator=generator), torch.tensor([3, 8])
-    step = Step(images=images, labels=labels, out=network(images), model=network, generator=generator)
+    step = Step(images=images, labels=labels, model=network, forward=network, generator=generator)
     (pull,) = torch.autograd.grad(total.terms[1](step), step.out.grids, retain_graph=True)
     assert pull.abs().sum() > 0  # the localisation's own, on the map that it reads
 

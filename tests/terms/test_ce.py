@@ -15,7 +15,7 @@ SHAPE = Shape(channels=4, height=2, width=2, embedding=4, classes=3)
 def step_of(logits, labels, targets=None):
     out = Output(logits=logits, embedding=torch.zeros(len(logits), 4), grids=())
     images = torch.zeros(len(logits), 3, 8, 8)
-    return Step(images=images, labels=labels, targets=targets, out=out, model=torch.nn.Identity())
+    return Step(images=images, labels=labels, targets=targets, model=torch.nn.Identity(), forward=lambda _: out)
 
 
 def test_three_to_one_odds_cost_log_four_or_log_four_thirds():

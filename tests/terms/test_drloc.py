@@ -2,6 +2,7 @@
 
 import inspect
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -41,7 +42,8 @@ def step_of(grid, *, seed=None):
     out = Output(logits=grid.new_zeros(batch, 2), embedding=grid.mean((2, 3)), grids=(grid,))
     images = grid.new_zeros(batch, 3, 8, 8)
     labels = torch.zeros(batch, dtype=torch.int64, device=grid.device)
-    return Step(images=images, labels=labels, out=out, model=torch.nn.Identity(), generator=generator)
+    identity = torch.nn.Identity()
+    return Step(images=images, labels=labels, model=identity, forward=lambda _: out, generator=generator)
 
 
 def random_grid(*size, dtype=torch.float64):
@@ -604,7 +606,7 @@ def trained_loss(grid, **options):
     losses = []
     for _ in range(300):
         step = step_of(grid)
-        loss = term(Step(images=step.images, labels=step.labels, out=step.out, model=term, generator=generator))
+        loss = term(replace(step, generator=generator))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -27,7 +27,8 @@ def step_of(grid, *, seed=None):
     out = Output(logits=grid.new_zeros(batch, 2), embedding=grid.mean((2, 3)), grids=(grid,))
     images = grid.new_zeros(batch, 3, 8, 8)
     labels = torch.zeros(batch, dtype=torch.int64, device=grid.device)
-    return Step(images=images, labels=labels, out=out, model=torch.nn.Identity(), generator=generator)
+    identity = torch.nn.Identity()
+    return Step(images=images, labels=labels, model=identity, forward=lambda _: out, generator=generator)
 
 
 def random_grid(*size, dtype=torch.float64):

@@ -1,0 +1,57 @@
+"""The start of a fine-tuning: a network with the weights of a pre-training of ours, but for the classifier.
+
+The classifier stays as the run's own seed drew it: what it was before was never trained.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import nn
+
+from vitbench.errors import DataBroken, UserError
+
+
+def load(model: nn.Module, path: Path) -> None:
+    """Give a fresh model the weights of a pre-trained one, in place.
+
+    Args:
+        model: as `vitbench.build.model_of` makes it; its network tells its classifier by `get_classifier()`.
+        path: `weights.safetensors` of the pre-training's run.
+
+    Raises:
+        DataBroken: if the file is torn, or of another network.
+        UserError: if the model does not tell its classifier.
+    """
+    head = classifier(model)
+    try:
+        state = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise DataBroken(f"{path}: cannot be read ({error}); remove it, and the pre-training is done again") from None
+    body = {name: tensor for name, tensor in state.items() if name not in head}
+    try:
+        missing, strange = model.load_state_dict(body, strict=False)
+    except RuntimeError as error:
+        wrong = [str(error).splitlines()[-1].strip()]
+    else:
+        wrong = [*(name for name in missing if name not in head), *strange]
+    if wrong:
+        raise DataBroken(f"{path}: of another network ({wrong[0]}); remove it, and the pre-training is done again")
+
+
+def classifier(model: nn.Module) -> set[str]:
+    """Names of the tensors of a model's last layer.
+
+    Raises:
+        UserError: if it does not tell which that is.
+    """
+    network: Any = getattr(model, "network", model)
+    layer = network.get_classifier() if hasattr(network, "get_classifier") else None
+    found = [name for name, module in model.named_modules() if isinstance(layer, nn.Module) and module is layer]
+    if not found:
+        raise UserError(
+            f"{type(network).__name__} cannot be fine-tuned: a pre-trained network tells its classifier by "
+            "get_classifier(), as timm's do; give it one"
+        )
+    return {name for name in model.state_dict() if name.startswith(tuple(f"{one}." for one in found))}
