@@ -9,7 +9,7 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import wraps
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypeVar
 
 from vitbench.curves import Curve
 from vitbench.pictures import KINDS, Pictures
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from vitbench.pictures import Array
 
+Drawn: TypeAlias = "Figure"
 P = ParamSpec("P")
 T = TypeVar("T")
 

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from vitbench.case import Budget, Case
 from vitbench.curves import Run
@@ -13,9 +13,6 @@ from vitbench.pictures import Pictures
 from vitbench.report import figures
 from vitbench.report.figures import Line
 from vitbench.report.results import Results
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 Key = TypeVar("Key")
 Runs = tuple[tuple[str, Run], ...]  # by their seeds
@@ -34,7 +31,7 @@ class Drawing:
     name: str
     alt: str
     caption: str
-    make: Callable[[], "Figure"]
+    make: Callable[[], figures.Drawn]
 
     def content(self) -> bytes:
         """Of its file."""
@@ -75,7 +72,7 @@ class _View:
             yield Drawing(
                 name=f"{self.prefix}-pretraining.svg",
                 alt=f"Training loss of the pre-training over its epochs: {ends}.",
-                caption=f"Loss of the pre-training, `{self.budget}` budget: of each epoch the mean over its steps.",
+                caption=f"Loss of the pre-training, {self.budget} budget: of each epoch the mean over its steps.",
                 make=lambda: figures.losses(lines),
             )
         for title, (runs, one) in titled.items():
@@ -87,7 +84,7 @@ class _View:
         last = max(by_epoch)
         shown = by_epoch[last].few()
         name = re.sub(r"[^\w.+-]", ".", f"{self.prefix}-{case.recipe.name}-{case.model.name}-{case.dataset}")
-        what = f"pre-training of {title}, `{self.budget}` budget, seed {seed}"
+        what = f"pre-training of {title}, {self.budget} budget, seed {seed}"
         yield Drawing(
             name=f"{name}-restored.png",
             alt=f"{len(shown.original)} test images, each as it is, masked, and restored after epoch {last}.",
@@ -121,7 +118,7 @@ class _View:
             yield Drawing(
                 name=f"{self.prefix}-training.svg",
                 alt=f"Test accuracy and training loss over the epochs: {ends}.",
-                caption=f"Fine-tuned after the pre-training, and trained from scratch, `{self.budget}` budget.",
+                caption=f"Fine-tuned after the pre-training, and trained from scratch, {self.budget} budget.",
                 make=lambda: figures.trainings(rows),
             )
 
