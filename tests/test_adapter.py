@@ -1,5 +1,6 @@
 import importlib
 import warnings
+from dataclasses import replace
 
 import pytest
 import timm
@@ -195,6 +196,21 @@ def test_a_network_without_the_interface_is_refused_by_what_it_lacks():
 )
 def test_the_shape_is_that_of_the_output(network, shape):
     assert shape_of(Adapter(network), image_size=64) == shape
+
+
+def test_the_shape_of_one_that_looks_at_some_of_its_patches_has_their_sizes_too():
+    class Looking(Adapter):
+        patch_size, extra_tokens, width = 16, 1, 24
+
+        def patches(self, images):
+            raise NotImplementedError
+
+        def encode(self, images, kept):
+            raise NotImplementedError
+
+    plain, looking = (shape_of(kind(tokens(img_size=64)), image_size=64) for kind in (Adapter, Looking))
+    assert (plain.patch_size, plain.extra_tokens, plain.token_width) == (0, 0, 0)
+    assert looking == replace(plain, patch_size=16, extra_tokens=1, token_width=24)
 
 
 def test_a_model_of_another_precision_has_the_same_shape():

@@ -211,6 +211,7 @@ GOLDEN = {
     "random_resized_crop": -99.495,
     "colour_jitter": -80.234,
     "rand_augment": -58.785,
+    "auto_augment": -44.444,
     "erase": -96.665,
     "resize": -32.308,
     "centre_crop": -35.071,
@@ -266,7 +267,7 @@ def test_composing_draws_nothing():
 @pytest.mark.parametrize(
     ("name", "arguments", "expected"),
     [
-        ("crpo", {}, "unknown augmentation 'crpo'; did you mean crop\\? known: centre_crop, colour_jitter, crop"),
+        ("crpo", {}, "unknown augmentation 'crpo'; did you mean crop\\? known: auto_augment, centre_crop, colour"),
         ("crop", {"pading": 4}, "unknown argument of crop 'pading'; did you mean padding\\?"),
         ("flip", {"images": 4}, "unknown argument of flip 'images'"),
         ("flip", {"generator": 4}, "unknown argument of flip 'generator'"),

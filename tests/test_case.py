@@ -81,6 +81,14 @@ def test_what_comes_before_is_the_pre_training_under_the_same_budget(budget, dat
     assert PRETRAINED.baseline.before(budget) is None
 
 
+def test_what_a_case_needs_ends_with_itself():
+    scratch, before, itself = PRETRAINED.needed(Budget.PAPER)
+    assert (scratch, before, itself) == (PRETRAINED.baseline, PRETRAINED.before(Budget.PAPER), PRETRAINED)
+    assert CASE.needed(Budget.PAPER) == (CASE.baseline, CASE)
+    assert CASE.baseline.needed(Budget.PAPER) == (CASE.baseline,)
+    assert [one.loss for one in (scratch, before, itself)] == ["ce", "mae", "mae, then ce"]
+
+
 def test_a_pre_training_that_names_no_data_set_has_that_of_the_case():
     recipe = replace(PRETRAINED.recipe, pretraining=replace(BEFORE, dataset=""))
     assert replace(PRETRAINED, recipe=recipe).before(Budget.PAPER).dataset == "cifar10"
@@ -122,6 +130,48 @@ def test_the_short_budget_keeps_the_shape_of_the_schedule():
 @pytest.mark.parametrize(("epochs", "short"), [(1, 1), (4, 1), (14, 1), (16, 2), (100, 10), (300, 30)])
 def test_the_short_budget_is_a_tenth_and_at_least_one_epoch(epochs, short):
     assert replace(PHASE, epochs=epochs).shortened().epochs == short
+
+
+MOVING = replace(
+    PHASE,
+    epochs=12,
+    batch_size=128,
+    schedule={"name": "cosine", "warmup_epochs": 1, "min_lr": 1e-6, "epochs": 36},
+    weights={"drloc": {"rise_epochs": 2, "end_epoch": 36}},
+    least_steps=140,
+)
+
+
+def test_few_images_are_seen_as_often_as_the_least_steps_take_under_schedules_of_the_same_shape():
+    longer = MOVING.prolonged(1_000)  # 7 whole batches in an epoch
+    assert longer == replace(
+        MOVING,
+        epochs=20,
+        schedule={"name": "cosine", "warmup_epochs": 1 * 20 / 12, "min_lr": 1e-6, "epochs": 60},
+        weights={"drloc": {"rise_epochs": 2 * 20 / 12, "end_epoch": 60}},
+        least_steps=None,
+    )
+
+
+@pytest.mark.parametrize(
+    ("images", "steps", "epochs"),
+    [
+        (1_000, 84, 12),  # 7 x 12 exactly
+        (1_000, 85, 13),
+        (1_000, 1, 12),
+        (50_000, 140, 12),
+        (128, 140, 140),
+        (127, 140, 12),  # no batch is filled, and the run says so
+        (0, 140, 12),  # unknown, or embedded
+        (1_000, None, 12),
+    ],
+)
+def test_epochs_are_added_until_there_are_the_least_steps_and_never_taken_away(images, steps, epochs):
+    phase = replace(MOVING, least_steps=steps)
+    longer = phase.prolonged(images)
+    assert longer.epochs == epochs
+    if epochs == phase.epochs:
+        assert longer == replace(phase, least_steps=None)
 
 
 def test_a_claim_is_found_by_its_metric():

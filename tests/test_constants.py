@@ -32,6 +32,7 @@ def test_a_value_is_what_the_notation_can_write(value, writable):
     [
         ("CLASSES", [1, 10], [0, -1, True, 1.0, "10", None]),
         ("IMAGE_SIZE", [32], ["32", 32.0]),
+        ("TRAIN", [1, 1_281_167], [0, "1000", 1e3, None]),
         ("DIGEST", ["x"], ["", 7, None]),
         ("TINY", [{}, {"a": 1, "b": "x"}], [8, [], {1: 1}, {"a": None}, {"a": [1]}]),
         ("VARIANTS", [[], {"tiny": {}}, ("a",), {"a"}], ["tiny", 3, None, [1], {1: "a"}]),

@@ -1,6 +1,7 @@
 """What is measured on a network after each epoch and at the end."""
 
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from torch import nn
 from tests.a_run import RUN
 from vitbench import examine
 from vitbench.contracts import Images, Output, Split
+from vitbench.total import Total
 
 N = 40
 
@@ -37,10 +39,14 @@ def split(wrong):
     return Split(train=half, test=half, classes=tuple("0123456789"))
 
 
+def looking(network, data):
+    return examine.of(RUN, network, Total({}, {}), data, folder=Path("nowhere"))
+
+
 @pytest.mark.parametrize("wrong", [0, 7, N])
 def test_the_accuracy_after_an_epoch_is_scikit_learns(wrong):
     network, data = Reader(), split(wrong)
-    examination = examine.of(RUN, network, data)
+    examination = looking(network, data)
     predicted = network(data.test.images / 255).logits.argmax(dim=1)
     assert examination.after_epoch(1) == {"accuracy": pytest.approx(100 * accuracy_score(data.test.labels, predicted))}
 
@@ -53,7 +59,7 @@ def curves(*accuracies):
 
 
 def test_the_best_epoch_is_the_first_of_the_best_ones():
-    found = examine.of(RUN, Reader(), split(10)).after_training(curves(50.0, 90.0, 90.0, 75.0))
+    found = looking(Reader(), split(10)).after_training(curves(50.0, 90.0, 90.0, 75.0))
     measured = found["measurements"]
     assert (measured["accuracy"], measured["best_accuracy"], measured["epoch_of_best"]) == (75.0, 90.0, 2.0)
     assert (measured["loss"], measured["train_seconds"]) == (0.25, 8.0)
@@ -61,14 +67,14 @@ def test_the_best_epoch_is_the_first_of_the_best_ones():
 
 
 def test_a_finished_network_is_judged_in_fp32_and_may_be_better_than_every_epoch():
-    found = examine.of(RUN, Reader(), split(0)).after_training(curves(50.0, 90.0))
+    found = looking(Reader(), split(0)).after_training(curves(50.0, 90.0))
     assert (found["measurements"]["accuracy"], found["measurements"]["best_accuracy"]) == (100.0, 100.0)
 
 
 def test_what_remains_is_known_by_the_last_evaluation(monkeypatch):
     clock = iter([10.0, 12.5])
     monkeypatch.setattr(time, "perf_counter", lambda: next(clock))
-    examination = examine.of(RUN, Reader(), split(0))
+    examination = looking(Reader(), split(0))
     assert examination.remaining_seconds == 0
     examination.after_epoch(1)
     assert examination.remaining_seconds == 2.5 * examine.ATTACK_SHARE

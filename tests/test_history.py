@@ -37,6 +37,14 @@ def test_a_kind_takes_the_median_of_what_it_took_whatever_its_weight(tmp_path):
     assert found.epoch_seconds(case("ce")) == 0
 
 
+def test_an_epoch_of_few_images_is_one_of_more_epochs(tmp_path):
+    few = replace(case("ce"), dataset="flowers102_official")  # 1,020 images
+    known = [replace(seconds_of("ce", 30.0), dataset="flowers102_official")]
+    phase = replace(few.recipe.quick[0], least_steps=15 * (1_020 // few.recipe.quick[0].batch_size))
+    few = replace(few, recipe=replace(few.recipe, quick=(phase,)))
+    assert history(tmp_path, [few], recorded=known).epoch_seconds(few) == 2
+
+
 @pytest.mark.parametrize("other", [{"device": "a card"}, {"precision": "bf16"}, {"engine": "graph"}])
 def test_another_device_precision_or_engine_says_nothing(tmp_path, other):
     assert history(tmp_path, [case()], recorded=[seconds_of("ce + 0.1*drloc", 20.0, **other)]).seconds(case()) is None

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from vitbench import identity, leaves
-from vitbench.case import Budget, Case, Claim, Model, Phase, Recipe
+from vitbench.case import Budget, Case, Claim, Model, Phase, Pretraining, Recipe
 from vitbench.errors import UserError
 from vitbench.identity import digest, of_run, of_size, of_timing
 from vitbench.objective import Call, Objective, WeightedTerm, parse
@@ -176,6 +176,38 @@ def test_the_quick_budget_has_tiny_models_tiny_terms_and_its_own_phases():
     assert tiny
     assert quick.objective == parse("ce + 0.1*me").with_arguments({"me": tiny})  # the paper's ratio is me's own
     assert quick.phases == (TINY,)
+
+
+LASTING = replace(RECIPE, quick=(replace(TINY, least_steps=1_600),))
+
+
+def test_few_images_that_are_not_embedded_get_the_least_steps_and_the_run_says_how_many_epochs_that_is():
+    few = case(dataset="flowers102_official", recipe=LASTING)  # 1,020 images, 15 batches of 64
+    run = run_of(few, budget=Budget.QUICK)
+    assert [one.epochs for one in run.phases] == [107]
+    written = replace(few, recipe=replace(RECIPE, quick=(replace(TINY, epochs=107),)))
+    assert run == run_of(written, budget=Budget.QUICK)
+    assert run.key == run_of(written, budget=Budget.QUICK).key
+    assert run.content()["phases"][0].keys() == run_of().content()["phases"][0].keys()
+    assert "least_steps" not in run.content()["phases"][0]
+
+
+@pytest.mark.parametrize("dataset", ["digits", "cifar10"])
+def test_the_embedded_images_and_many_images_are_seen_as_often_as_the_recipe_says(dataset):
+    lasting, plain = (run_of(case(dataset=dataset, recipe=one), budget=Budget.QUICK) for one in (LASTING, RECIPE))
+    assert lasting == plain
+    assert lasting.key == plain.key
+
+
+def test_somebodys_data_set_that_does_not_say_how_many_images_it_has_is_seen_as_often_as_the_recipe_says(
+    tmp_path, monkeypatch
+):
+    (tmp_path / "data_of_unknown_length.py").write_text(
+        "DIGEST = 'x'\nIMAGE_SIZE = 32\nCLASSES = 10\ndef mine(root): ...\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    one = case(dataset="data_of_unknown_length.mine", recipe=LASTING)
+    assert run_of(one, budget=Budget.QUICK).phases == RECIPE.quick
 
 
 def test_what_the_notation_sets_stays_in_the_quick_budget():
@@ -411,3 +443,45 @@ def test_the_key_of_a_run_stays_what_it_was():
         evaluation=(Call(name="resize", arguments={"size": 32}),),
     )
     assert fixed.key[:12] == "cd14ea8fc450"
+
+
+BEFORE = Pretraining(objective=parse("me"), dataset="cifar100", phases=(PHASE,), quick=(TINY,))
+
+
+def pretrained(**changes):
+    return case("ce", recipe=replace(RECIPE, pretraining=replace(BEFORE, **changes)))
+
+
+def test_a_pre_training_is_a_run_of_its_own_and_part_of_the_one_that_starts_from_it():
+    run = run_of(pretrained(), seed=3, precision="bf16")
+    first = run.pretraining
+    assert (first.kind, first.dataset, first.classes, str(first.objective)) == ("pretraining", "cifar100", 100, "me")
+    assert (first.seed, first.precision, first.phases) == (3, "bf16", (PHASE,))
+    assert replace(run, pretraining=None) == run_of(case("ce"), seed=3, precision="bf16")
+    assert run.content()["pretraining"] == first.content()
+    assert "pretraining" not in first.content()
+    assert digest(run.content()) == run.key
+
+
+def test_several_fine_tunings_share_a_pre_training():
+    one, other = (run_of(replace(pretrained(), dataset=name)) for name in ("cifar10", "cifar100"))
+    assert one.key != other.key
+    assert one.pretraining == other.pretraining
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"objective": parse("me(ratio=0.5)")}, {"dataset": "cifar10"}, {"phases": (PHASE, PHASE)}],
+)
+def test_another_pre_training_is_another_run(changes):
+    assert run_of(pretrained(**changes)).key != run_of(pretrained()).key
+
+
+def test_the_quick_budget_pre_trains_on_the_images_of_the_case():
+    first = run_of(replace(pretrained(), dataset="digits"), budget=Budget.QUICK).pretraining
+    assert (first.dataset, first.model, first.phases) == ("digits", "vit/tiny", (TINY,))
+
+
+def test_a_pre_training_stands_on_how_it_is_measured():
+    assert "measure/accuracy" not in run_of(pretrained()).pretraining.versions
+    assert "measure/reconstruction" in run_of(pretrained()).pretraining.versions

@@ -404,12 +404,14 @@ def test_an_operation_stands_on_its_file_and_on_those_that_it_imports():
     assert leaves.modules_of_operation("random_resized_crop") == used
     inner = {f"augmentations/{name}" for name in ("randaugment", "geometry", "colour", "levels", "shares")}
     assert leaves.modules_of_operation("rand_augment") == inner
+    inner = {f"augmentations/{name}" for name in ("autoaugment", "colour", "levels", "shares")}
+    assert leaves.modules_of_operation("auto_augment") == inner
 
 
 @pytest.mark.parametrize("name", ["crob", "compose", "to_float", "torch", "", "warp", "draw_windows"])
 def test_what_is_no_operation_is_refused(name):
     with pytest.raises(
-        UserError, match=rf"^f:1: unknown augmentation '{name}'.*known: centre_crop, colour_jitter, crop, erase, flip"
+        UserError, match=rf"^f:1: unknown augmentation '{name}'.*known: auto_augment, centre_crop, colour_jitter, crop"
     ):
         leaves.find_operation(name, where="f:1")
 

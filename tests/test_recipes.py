@@ -73,7 +73,16 @@ def test_a_recipe_without_a_quick_form_has_none(tmp_path):
     assert read(tmp_path, TEXT.partition("[[recipes.scratch.quick]]")[0]).at(Budget.QUICK) == ()
 
 
+def test_only_the_quick_form_has_a_least_number_of_steps(tmp_path):
+    recipe = read(tmp_path, TEXT.replace("epochs       = 3", "epochs = 3\nleast_steps = 500"))
+    assert [one.least_steps for one in (*recipe.phases, *recipe.quick)] == [None, None, 500]
+    assert read(tmp_path).quick[0].least_steps is None
+
+
 MISTAKES = [
+    ("epochs       = 3", "epochs = 3\nleast_steps = 0", 21, "least_steps: expected more than 0, got 0"),
+    ("epochs       = 3", "epochs = 3\nleast_steps = 1.5", 21, "least_steps: expected a whole number, got 1.5"),
+    ("epochs       = 100", "epochs = 100\nleast_steps = 500", 7, "unknown key 'least_steps'"),
     ('"code"', '"cod"', 2, "unknown protocol 'cod'; did you mean code?"),
     ('"best"', '"first"', 3, "unknown selection 'first'; known: best, last"),
     ('selection = "best"', "", 1, "the key 'selection' is missing"),
@@ -150,7 +159,7 @@ MISTAKES = [
             6,
             f"an evaluation draws nothing, got {one}; use centre_crop or resize",
         )
-        for one in ("flip", "crop", "random_resized_crop", "colour_jitter", "rand_augment", "erase")
+        for one in ("flip", "crop", "random_resized_crop", "colour_jitter", "rand_augment", "auto_augment", "erase")
     ),
     ('selection = "best"', 'selection = "best"\nevaluation = ["mix"]', 4, "got mix in evaluation"),
     ("phases", "phase", 5, "unknown key 'phase'; did you mean phases?"),

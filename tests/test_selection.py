@@ -242,6 +242,7 @@ def test_a_wrong_option_is_named(options, message):
             "sets CLASSES to '10'; it must be a whole number from 1 up",
         ),
         ("DIGEST = 1\nCLASSES = 10\nIMAGE_SIZE = 32\n", "sets DIGEST to 1; it must be a string"),
+        ("DIGEST = 'x'\nCLASSES = 10\nIMAGE_SIZE = 32\nTRAIN = '9'\n", "sets TRAIN to '9'; it must be a whole number"),
         ("DIGEST = 'x'\nCLASSES = 10\nIMAGE_SIZE = -1\n", "sets IMAGE_SIZE to -1; it must be a whole number from 1 up"),
     ],
 )

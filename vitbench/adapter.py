@@ -7,7 +7,7 @@ on grids (B, D, h, w) without prefix tokens (`vitbench.contracts.Output`).
 import math
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -19,7 +19,7 @@ from timm.layers import ClassifierHead, NormMlpClassifierHead
 from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
 from torch import Tensor, nn
 
-from vitbench.contracts import Normalize, Output, Shape
+from vitbench.contracts import Encoder, Normalize, Output, Shape
 from vitbench.errors import UserError
 
 INTERFACE = ("forward_features", "forward_head", "num_features")
@@ -127,13 +127,16 @@ def _shape(model: nn.Module, image_size: int, what: str) -> Shape:
         out = torch.func.functional_call(model, weights, (images,))
     _check_output(out, len(images), what)
     _, channels, height, width = out.grids[-1].shape
-    return Shape(
+    shape = Shape(
         channels=channels,
         height=height,
         width=width,
         embedding=out.embedding.shape[1],
         classes=out.logits.shape[1],
     )
+    if not isinstance(model, Encoder):
+        return shape
+    return replace(shape, patch_size=model.patch_size, extra_tokens=model.extra_tokens, token_width=model.width)
 
 
 def _check_output(out: Any, batch: int, what: str) -> None:

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vitbench import errors
+from vitbench.augmentations.autoaugment import auto_augment
 from vitbench.augmentations.colour import colour_jitter
 from vitbench.augmentations.erasing import erase
 from vitbench.augmentations.framing import centre_crop, resize
@@ -101,6 +102,7 @@ OPERATIONS: dict[str, Operation] = {
     "random_resized_crop": random_resized_crop,
     "colour_jitter": colour_jitter,
     "rand_augment": rand_augment,
+    "auto_augment": auto_augment,
     "erase": erase,
     "resize": resize,
     "centre_crop": centre_crop,

@@ -61,6 +61,8 @@ class Phase:
         clip_grad: largest norm of the gradient, or None.
         weights: per term, how its weight moves: `rise_epochs`, in which it grows from 0 to what the objective says,
             and `end_epoch`, at which it is back at 0, and which may lie behind the last epoch. Others stay.
+        least_steps: in the quick budget, of a data set that is not embedded: `epochs` are as many as the easy digits
+            need. None once it is spent, see `prolonged`, and so in no run.
     """
 
     epochs: int
@@ -71,14 +73,29 @@ class Phase:
     mixing: Call | None = None
     clip_grad: float | None = None
     weights: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    least_steps: int | None = None
 
     def shortened(self) -> "Phase":
         """A tenth of the epochs under schedules of the same shape."""
+        return replace(self._scaled(1, 10), epochs=max(1, round(self.epochs / 10)))
+
+    def prolonged(self, images: int) -> "Phase":
+        """As many epochs over `images` training images as `least_steps` takes, under schedules of the same shape.
+
+        Itself, without `least_steps`, where its epochs take as many steps, or where the images do not fill a batch.
+        """
+        steps = images // self.batch_size  # of an epoch
+        epochs = -(-(self.least_steps or 0) // steps) if steps else 0
+        longer = self._scaled(epochs, self.epochs) if epochs > self.epochs else self
+        return replace(longer, least_steps=None)
+
+    def _scaled(self, epochs: int, of: int) -> "Phase":
+        """`epochs` where there were `of`, and all that is counted in epochs scaled alike."""
         schedule = dict(self.schedule)
         for key in {"warmup_epochs", "epochs"} & schedule.keys():
-            schedule[key] = float(schedule[key]) / 10
-        weights = {name: {key: value / 10 for key, value in moves.items()} for name, moves in self.weights.items()}
-        return replace(self, epochs=max(1, round(self.epochs / 10)), schedule=schedule, weights=weights)
+            schedule[key] = float(schedule[key]) * epochs / of
+        weights = {name: {key: value * epochs / of for key, value in one.items()} for name, one in self.weights.items()}
+        return replace(self, epochs=epochs, schedule=schedule, weights=weights)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -215,6 +232,17 @@ class Case:
         )
         dataset = self.dataset if budget == Budget.QUICK else first.dataset or self.dataset
         return replace(self, objective=first.objective, dataset=dataset, recipe=recipe, reading=recipe.name, claims=())
+
+    def needed(self, budget: Budget) -> tuple["Case", ...]:
+        """What is run for this: the plain baseline first, so that a night leaves pairs, and itself last."""
+        before = self.before(budget)
+        return (*(() if self.is_baseline else (self.baseline,)), *((before,) if before else ()), self)
+
+    @property
+    def loss(self) -> str:
+        """What is minimised, in words for a table: with what the network was pre-trained by, where it was."""
+        first = self.recipe.pretraining
+        return f"{first.objective}, then {self.objective}" if first else str(self.objective)
 
     def claim(self, metric: str) -> Claim | None:
         """What is printed for a metric; the printed value itself before a re-run of it."""

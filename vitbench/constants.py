@@ -49,6 +49,7 @@ def _are_arguments(value: Any) -> bool:
 FORMS = {
     "CLASSES": Form("a whole number from 1 up", _is_count),
     "IMAGE_SIZE": Form("a whole number from 1 up", _is_count),
+    "TRAIN": Form("a whole number from 1 up", _is_count),
     "DIGEST": Form("a string that is not empty", _is_text),
     "TINY": Form("a dict of arguments that are numbers, True, False or strings", _are_arguments),
     "VARIANTS": Form(

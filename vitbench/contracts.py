@@ -6,7 +6,7 @@ Letters: B batch, H W pixels, h w grid cells, D features, K classes, N images of
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -67,6 +67,8 @@ class Shape:
         height, width: h and w of the coarsest grid.
         embedding: D of the embedding.
         classes: K.
+        patch_size, extra_tokens: as an `Encoder` has them, whose coarsest grid is that of its patches; 0 of others.
+        token_width: `Encoder.width`; likewise.
     """
 
     channels: int
@@ -74,6 +76,9 @@ class Shape:
     width: int
     embedding: int
     classes: int
+    patch_size: int = 0
+    extra_tokens: int = 0
+    token_width: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,6 +119,7 @@ class Split:
         return replace(self, train=self.train.to(device), test=self.test.to(device))
 
 
+@runtime_checkable
 class Encoder(Protocol):
     """A model that can look at some of its patches alone, as masked autoencoders need; beside being a model.
 

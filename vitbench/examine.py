@@ -1,19 +1,27 @@
-"""What is measured on a network while it is trained and once it is: accuracy and attack."""
+"""What is measured on a network while it is trained and once it is: accuracy and attack, or reconstruction."""
 
+import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from vitbench.contracts import Split
 from vitbench.identity import Identity
 from vitbench.measure import accuracy, attack
+from vitbench.measure.reconstruction import Reconstruction, mean_patch, reconstruct
+from vitbench.records import write_atomically
+from vitbench.total import Total
 from vitbench.train import generator
 
 Curves = Sequence[Mapping[str, Any]]
+PICTURES = ("original", "masked", "restored")
+SHOWN = 8  # images in a picture
 ATTACK_SHARE = 6  # an attack is two forward passes, a backward one and some more; in units of an evaluation
 
 
@@ -85,6 +93,65 @@ class Classification:
         return {"measurements": measurements, "invalid": invalid, "details": details}
 
 
+@dataclass
+class Pretraining:
+    """What a network learnt without labels, as far as a term of its objective can show it.
+
+    Attributes:
+        restorer: the term that restores masked patches, or None.
+        folder: of the run; pictures are written there as they are made, so that a run that goes on keeps them.
+        epochs: of all phases.
+        seconds: that the last look took.
+    """
+
+    identity: Identity
+    model: nn.Module
+    restorer: nn.Module | None
+    split: Split
+    folder: Path
+    epochs: int
+    seconds: float = 0.0
+
+    @property
+    def remaining_seconds(self) -> float:
+        """As long as a look."""
+        return self.seconds
+
+    def after_epoch(self, number: int) -> Mapping[str, float]:
+        """Errors and pictures of the epochs that pictures are kept of, nothing of the others."""
+        if self.restorer is None or number not in shown_epochs(self.epochs):
+            return {}
+        started = time.perf_counter()
+        found = self._reconstruct(self.restorer)
+        pictures = {name: getattr(found, name).contiguous() for name in PICTURES}
+        with write_atomically(self.folder / "pictures" / f"epoch-{number:04}.safetensors") as temporary:
+            save_file(pictures, temporary)
+        self.seconds = time.perf_counter() - started
+        return _errors(found)
+
+    def after_training(self, curves: Curves) -> dict[str, Any]:
+        """Loss, and the errors of the last epoch."""
+        errors = {} if self.restorer is None else _errors(self._reconstruct(self.restorer))
+        details = {"curves": curves, **sizes(self.split)}
+        return {"measurements": {**of_training(curves), **errors}, "details": details}
+
+    def _reconstruct(self, restorer: nn.Module) -> Reconstruction:
+        device = next(self.model.parameters()).device
+        train = replace(self.split.train, prepare=self.split.test.prepare)
+        mean = mean_patch(self.model, restorer, train)
+        draws = generator(self.identity.seed, "reconstruction", device=device)
+        return reconstruct(self.model, restorer, self.split.test, mean=mean, generator=draws, shown=SHOWN)
+
+
+def shown_epochs(epochs: int) -> set[int]:
+    """The first epoch, the last and those at each quarter between them; Figure 5 of Tan 2024 shows four."""
+    return {1, *(math.ceil(epochs * quarter / 4) for quarter in range(1, 5))}
+
+
+def _errors(found: Reconstruction) -> dict[str, float]:
+    return {"reconstruction_mse": found.mse, "mean_patch_mse": found.mean_patch_mse}
+
+
 def of_training(curves: Curves) -> dict[str, float]:
     """What every training leaves: the last epoch's loss, and the seconds of all steps."""
     return {"loss": curves[-1]["loss"], "train_seconds": sum(curve["seconds"] for curve in curves)}
@@ -95,6 +162,15 @@ def sizes(split: Split) -> dict[str, int]:
     return {"test_images": len(split.test), "train_images": len(split.train)}
 
 
-def of(identity: Identity, model: nn.Module, split: Split) -> Examination:
-    """What looks at the network of a run, by its kind."""
-    return Classification(identity, model, split)
+def of(identity: Identity, model: nn.Module, total: Total, split: Split, *, folder: Path) -> Examination:
+    """What looks at the network of a run, by its kind.
+
+    Args:
+        total: its objective, of whose terms one may restore images.
+        folder: of the run.
+    """
+    if identity.kind == "run":
+        return Classification(identity, model, split)
+    restorer = next((term for term in total.terms if hasattr(term, "restore")), None)
+    epochs = sum(phase.epochs for phase in identity.phases)
+    return Pretraining(identity, model, restorer, split, folder, epochs)

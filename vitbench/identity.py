@@ -68,7 +68,7 @@ class Identity:
 
     def content(self) -> dict[str, Any]:
         """The same as plain data, as it stands in the record."""
-        plain: dict[str, Any] = json.loads(json.dumps(asdict(self), default=dict, sort_keys=True))
+        plain: dict[str, Any] = json.loads(json.dumps(asdict(self, dict_factory=_kept), default=dict, sort_keys=True))
         for name in ("micro_batch", "pretraining"):  # which came later, and left the keys of older runs as they were
             if plain[name] is None:
                 del plain[name]
@@ -99,6 +99,11 @@ class Identity:
             self.key[:12],
         ]
         return re.sub(r"[^\w.+-]", "-", "_".join(_clip(part) for part in parts), flags=re.ASCII)
+
+
+def _kept(fields: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """Without `Phase.least_steps`: the epochs that came of it are there."""
+    return {name: value for name, value in fields if name != "least_steps"}
 
 
 def digest(content: Mapping[str, Any]) -> str:
@@ -136,7 +141,7 @@ def of_run(
     before = case.before(budget)
     model, objective = case.model.at(budget), resolve(case, budget)
     data = leaves.find("datasets", case.dataset)
-    phases = case.recipe.at(budget)
+    phases = phases_of(case, budget)
     size, stored = sizes_of(case, budget, image_size)
     evaluation = () if budget == Budget.QUICK else case.recipe.evaluation
     core = ["train", "learner", *MEASURED[case.recipe.kind], *_augmentations(phases, evaluation)]
@@ -157,6 +162,14 @@ def of_run(
         pretraining=None if before is None else of_run(before, budget=budget, image_size=image_size, **given),
         **given,
     )
+
+
+def phases_of(case: Case, budget: Budget) -> tuple[Phase, ...]:
+    """The phases that a case is trained by: on few images that are not embedded ones, the quick ones for longer."""
+    data = leaves.find("datasets", case.dataset)
+    images = data.constant("TRAIN", 0)  # which somebody else's data set need not say
+    is_embedded = bool(data.constant("EMBEDDED", False))
+    return tuple(one.prolonged(0 if is_embedded else images) for one in case.recipe.at(budget))
 
 
 def of_size(case: Case) -> Identity:

@@ -54,8 +54,7 @@ def pretrained(cases: Iterable[Case]) -> Iterator[Case]:
 
 def cells(cases: Iterable[Case], budget: Budget) -> set[tuple[str, ...]]:
     """Cells of whose trainings curves and pictures are kept, without the metric at their end."""
-    shown = (one for case in pretrained(cases) for one in (case, case.baseline, case.before(budget)))
-    return {cell_of(one, budget, "loss")[:-1] for one in shown if one is not None}
+    return {cell_of(one, budget, "loss")[:-1] for case in pretrained(cases) for one in case.needed(budget)}
 
 
 def load(folder: Path) -> Kept:

@@ -54,6 +54,8 @@ METRICS: dict[str, Metric] = {
         Metric(name="training_macs", unit="G", better="lower", decimals=3),
         Metric(name="training_macs_ratio", unit="x", better="lower"),
         Metric(name="loss", unit="", better="lower", low=-float("inf"), decimals=4),
+        Metric(name="reconstruction_mse", unit="", better="lower", decimals=4),
+        Metric(name="mean_patch_mse", unit="", better=None, decimals=4),
         Metric(name="epoch_of_best", unit="epoch", better=None, decimals=0),
         Metric(name="train_images", unit="images", better=None, decimals=0),
         Metric(name="test_images", unit="images", better=None, decimals=0),

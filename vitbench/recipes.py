@@ -1,6 +1,7 @@
 """Reads the recipes of a paper's data file; where a number is wrong, file and line are named."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from vitbench import leaves
@@ -60,11 +61,11 @@ def arguments(term: str, section: Section) -> dict[str, Value]:
 
 def _phases(section: Section) -> tuple[tuple[Phase, ...], tuple[Phase, ...]]:
     """The paper's, at least one, and ours of the quick budget."""
-    phases, quick = (tuple(_phase(one) for one in section.list_of_sections(key)) for key in PHASES)
+    phases = tuple(_phase(one) for one in section.list_of_sections("phases"))
     if not phases:
         where = f"{section.where()} [{section.name}]"
         raise UserError(f"{where}: a recipe has at least one phase; add [[{section.name}.phases]]")
-    return phases, quick
+    return phases, tuple(_quick_phase(one) for one in section.list_of_sections("quick"))
 
 
 def _pretraining(recipe: Section, *, has_quick: bool) -> Pretraining | None:
@@ -90,8 +91,15 @@ def _pretraining(recipe: Section, *, has_quick: bool) -> Pretraining | None:
     return Pretraining(objective=objective, dataset=dataset, phases=phases, quick=quick)
 
 
-def _phase(section: Section) -> Phase:
-    section.keys(*("epochs", "batch_size", "optimizer", "schedule", "augmentation", "mixing", "clip_grad", "weights"))
+def _quick_phase(section: Section) -> Phase:
+    steps = _positive(section, "least_steps", int) if "least_steps" in section.content else None
+    return replace(_phase(section, "least_steps"), least_steps=steps)
+
+
+def _phase(section: Section, *more: str) -> Phase:
+    section.keys(
+        *("epochs", "batch_size", "optimizer", "schedule", "augmentation", "mixing", "clip_grad", "weights", *more)
+    )
     epochs = _positive(section, "epochs", int)
     return Phase(
         epochs=epochs,

@@ -146,7 +146,7 @@ def _train(identity: Identity, setting: Setting) -> Record:
     total = build.total_of(identity, model).to(setting.device)
     keeper = _checkpoints(identity, setting)
     engine = of_device(setting.engine, setting.device)
-    examination = examine.of(identity, model, split)
+    examination = examine.of(identity, model, total, split, folder=keeper.folder)
     try:
         curves = train(
             model,

@@ -44,6 +44,7 @@ class Selection:
             leaf = leaves.find("datasets", name, where="--dataset")
             for constant in ("DIGEST", "CLASSES", "IMAGE_SIZE"):
                 leaf.constant(constant)
+            leaf.constant("TRAIN", 0)
         for name in self.models:
             leaves.check_model(name, where="--model")
         for text in self.objectives:

@@ -207,8 +207,11 @@ def wanted(session: Session, cases: Sequence[Case]) -> Iterator[tuple[Case, Iden
     from vitbench.selection import sizes, timings
 
     for case in cases:
-        trained = filter(None, (case, case.baseline, case.before(session.options.budget)))
-        yield from ((one, session.run_of(one, seed)) for one in trained for seed in session.options.all_seeds)
+        yield from (
+            (one, session.run_of(one, seed))
+            for one in case.needed(session.options.budget)
+            for seed in session.options.all_seeds
+        )
     yield from ((case, identity.of_size(case)) for case in sizes(session.papers.values(), cases))
     machines = session.store.machines()
     for case in timings(cases):

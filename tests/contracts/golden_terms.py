@@ -23,8 +23,38 @@ from vitbench.contracts import Output, Shape, Step
 from vitbench.leaves import find, known
 
 GOLDEN = Path(__file__).parent / "golden" / "terms.json"
-SHAPE = Shape(channels=24, height=4, width=6, embedding=24, classes=5)
+SHAPE = Shape(channels=24, height=4, width=6, embedding=24, classes=5, patch_size=8, extra_tokens=1, token_width=24)
 BATCH = 8
+
+
+class Patches(nn.Module):
+    """What `contracts.Encoder` asks for and no more: a patch's token is linear in its pixels, the last one is learned.
+
+    Its weights are those of a seed.
+    """
+
+    def __init__(self, *, seed: int = 0) -> None:
+        super().__init__()
+        self.patch_size, self.extra_tokens, self.width = SHAPE.patch_size, SHAPE.extra_tokens, SHAPE.token_width
+        generator = torch.Generator().manual_seed(seed)
+        values, cells = 3 * self.patch_size**2, SHAPE.height * SHAPE.width
+
+        def drawn(*size: int) -> nn.Parameter:
+            return nn.Parameter(torch.randn(*size, generator=generator, device="cpu"))
+
+        self.weight, self.positions, self.last = drawn(values, self.width), drawn(cells, self.width), drawn(self.width)
+
+    def patches(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) in [0, 1] to (B, N, 3 * P * P) in [-1, 1]."""
+        size = self.patch_size
+        tiles = images.unflatten(3, (-1, size)).unflatten(2, (-1, size))  # (B, 3, h, P, w, P)
+        return 2 * tiles.permute(0, 2, 4, 3, 5, 1).flatten(3).flatten(1, 2) - 1
+
+    def encode(self, images: Tensor, kept: Tensor) -> Tensor:
+        """(B, V + 1, D)."""
+        image = torch.arange(len(images), device=images.device).unsqueeze(1)
+        tokens = self.patches(images)[image, kept] @ self.weight / len(self.weight) ** 0.5 + self.positions[kept]
+        return torch.cat((tokens, self.last.expand(len(images), 1, -1)), dim=1)
 
 
 def build(name: str, *, seed: int = 0, **options: object) -> nn.Module:
@@ -40,13 +70,14 @@ def inputs(seed: int = 0) -> tuple[nn.Parameter, nn.Parameter]:
     return nn.Parameter(grid), nn.Parameter(torch.randn(BATCH, SHAPE.classes, generator=generator))
 
 
-def step(grid: Tensor, logits: Tensor, *, generator: torch.Generator | None) -> Step:
-    """A training step whose model gave this grid and these logits."""
+def step(grid: Tensor, logits: Tensor, *, generator: torch.Generator | None, model: nn.Module | None = None) -> Step:
+    """A training step whose model gave this grid and these logits, and can look at some of its patches."""
+    images = torch.rand(BATCH, 3, 32, 48, generator=torch.Generator().manual_seed(0), device="cpu")
     out = Output(logits=logits, embedding=grid.mean(dim=(2, 3)), grids=(grid,))
     return Step(
-        images=grid.new_ones(BATCH, 3, 32, 48) / 2,
+        images=images.to(grid),
         labels=torch.arange(BATCH, device=grid.device) % SHAPE.classes,
-        model=nn.Identity(),
+        model=(model or Patches()).to(grid),
         forward=lambda images: out,
         progress=grid.new_zeros(()),
         generator=generator,
@@ -54,19 +85,19 @@ def step(grid: Tensor, logits: Tensor, *, generator: torch.Generator | None) -> 
 
 
 def losses(name: str) -> list[float]:
-    """The losses of three steps of plain gradient descent on the term, the grid and the logits.
+    """The losses of three steps of plain gradient descent on the term, the grid, the logits and the patches' model.
 
     The inputs learn faster by their size, since a mean divides their gradients by it: else a gradient that
-    no longer reaches them would not be seen in the losses.
+    no longer reaches them would not be seen in the losses. Without dropout, whose draws differ among builds of torch.
     """
-    term = build(name)
+    term, model = build(name).eval(), Patches()
     grid, logits = inputs()
     groups = [{"params": [tensor], "lr": 0.1 * tensor.numel()} for tensor in (grid, logits)]
-    optimizer = torch.optim.SGD([*groups, {"params": list(term.parameters())}], lr=0.1)
+    optimizer = torch.optim.SGD([*groups, {"params": [*term.parameters(), *model.parameters()]}], lr=0.1)
     generator = torch.Generator().manual_seed(1)
     found = []
     for _ in range(3):
-        loss = term(step(grid, logits, generator=generator))
+        loss = term(step(grid, logits, generator=generator, model=model))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

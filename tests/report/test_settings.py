@@ -77,6 +77,16 @@ def test_a_recipe_is_as_long_as_its_epochs(twofold, names, budget, shown):
     assert settings.lengths([twofold.recipes[name] for name in names], budget) == shown
 
 
+def test_a_quick_phase_says_how_long_it_is_on_other_data_sets(twofold):
+    recipe = twofold.recipes["paper"]
+    longer = replace(recipe, quick=(replace(recipe.quick[0], least_steps=500),))
+    found = settings.settings(twofold, longer, Budget.QUICK)
+    assert found["steps where it is not the digits"] == "at least 500"
+    assert settings.settings(twofold, recipe, Budget.QUICK).keys() == found.keys() - {
+        "steps where it is not the digits"
+    }
+
+
 def test_phases_are_told_apart_by_their_number(twofold):
     recipe = twofold.recipes["paper"]
     found = settings.settings(twofold, replace(recipe, phases=recipe.phases * 2), Budget.PAPER)

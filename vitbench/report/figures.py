@@ -44,7 +44,7 @@ STYLE = {
     "lines.linewidth": 1.4,
 }
 DPI = 100
-MOST_ROWS = 4  # epochs of an evolution
+MOST_ROWS = 5  # epochs of an evolution
 SIDE, GAP = 96, 4  # pixels: about what an image is enlarged to, and between images
 
 

@@ -84,6 +84,8 @@ def settings(paper: Paper, recipe: Recipe, budget: Budget) -> dict[str, str]:
 
 def _phase(phase: Phase, terms: Sequence[str]) -> Iterator[tuple[str, str]]:
     yield "epochs", str(phase.epochs)
+    if phase.least_steps is not None:
+        yield "steps where it is not the digits", f"at least {phase.least_steps}"
     yield "batch size", str(phase.batch_size)
     yield "optimizer", str(phase.optimizer["name"])
     for key, value in phase.optimizer.items():
