@@ -176,6 +176,32 @@ def test_weights_wait_for_their_record(runs, elsewhere, tmp_path):
     assert elsewhere.content() == runs.content()
 
 
+def test_pictures_arrive_with_their_record_and_not_with_another_one(runs, elsewhere, tmp_path):
+    runs.finish(0)
+    runs.put(0, "pictures/epoch-0020.safetensors", b"theirs")
+    pack(runs.root, tmp_path / "out")
+    here = type(runs)(tmp_path / "here")
+    assert outcomes(merged(here, tmp_path / "out")) == {"new": 2}
+    assert here.content() == runs.content()
+    assert outcomes(merged(here, tmp_path / "out")) == {"already there": 2}
+    elsewhere.finish(0, accuracy=96.0)
+    merge = merged(elsewhere, tmp_path / "out")
+    assert outcomes(merge) == {"kept beside": 1, "left out": 1}
+    assert any("epoch-0020.safetensors: left out, it belongs to another record" in note for note in merge.notes)
+    assert not elsewhere.path(0, "pictures").exists()
+
+
+def test_pictures_of_a_run_that_goes_on_come_with_it(runs, elsewhere, tmp_path):
+    runs.put(0, "checkpoint.pt", b"c")
+    runs.put(0, "pictures/epoch-0020.safetensors", b"p")
+    pack(runs.root, tmp_path / "out", checkpoints=True)
+    merged(elsewhere, tmp_path / "out")
+    assert elsewhere.content() == runs.content()
+    finished = type(runs)(tmp_path / "finished")
+    finished.finish(0)
+    assert outcomes(merged(finished, tmp_path / "out")) == {"left out": 2}
+
+
 def test_other_weights_of_the_same_record_stay_out(runs, elsewhere, tmp_path):
     runs.finish(0, weights=b"theirs")
     elsewhere.finish(0, weights=b"ours")

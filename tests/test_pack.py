@@ -37,6 +37,27 @@ def test_only_records_leave_unless_more_is_asked_for(runs, tmp_path):
     )
 
 
+def test_pictures_leave_with_their_record_or_with_the_checkpoint_of_a_run_that_goes_on(runs, tmp_path):
+    runs.finish(0)
+    runs.put(1, "checkpoint.pt", b"c")
+    for seed in (0, 1):
+        runs.put(seed, "pictures/epoch-0020.safetensors", b"p")
+        runs.put(seed, "pictures/.epoch-0040.safetensors.x.part", b"torn")
+    pack(runs.root, tmp_path / "a")
+    finished = [named(runs, 0), named(runs, 0, "pictures/epoch-0020.safetensors")]
+    assert packed_in(tmp_path / "a") == sorted(finished)
+    pack(runs.root, tmp_path / "b", checkpoints=True)
+    begun = [named(runs, 1, "checkpoint.pt"), named(runs, 1, "pictures/epoch-0020.safetensors")]
+    assert packed_in(tmp_path / "b") == sorted(finished + begun)
+
+
+def test_a_strange_file_among_the_pictures_is_named(runs, tmp_path):
+    runs.finish(0)
+    path = runs.put(0, "pictures/holiday.safetensors", b"p")
+    assert pack(runs.root, tmp_path / "a").problems[0].startswith(f"{path}: ")
+    assert packed_in(tmp_path / "a") == [named(runs, 0)]
+
+
 def test_what_was_kept_beside_leaves_too(runs, elsewhere, tmp_path):
     runs.finish(0, weights=b"w")
     elsewhere.finish(0, accuracy=96.0, weights=b"other")

@@ -30,6 +30,8 @@ def volume_of(**changes):
         ("record.0123456789ab.json", "record"),
         ("weights.safetensors", "weights"),
         ("weights.0123456789ab.safetensors", "weights"),
+        ("pictures/epoch-0020.safetensors", "picture"),
+        ("pictures/epoch-12345.safetensors", "picture"),
         ("checkpoint.pt", "checkpoint"),
     ],
 )
@@ -53,6 +55,11 @@ def test_a_file_is_of_a_kind(name, kind):
         f"{FOLDER}/record.json\n",
         f"{FOLDER}\\record.json",
         f"{FOLDER}/record.01.json",
+        f"{FOLDER}/pictures",
+        f"{FOLDER}/pictures/record.json",
+        f"{FOLDER}/pictures/../epoch-0001.safetensors",
+        f"{FOLDER}/pictures/epoch-1.safetensors",
+        f"{FOLDER}/epoch-0001.safetensors",
         "runs/run_vit/record.json",
         "runs/rün_0123456789ab/record.json",
         f"runs/{'x' * 243}_0123456789ab/record.json",
@@ -75,6 +82,8 @@ def test_no_other_name_is_a_file_of_a_run(name):
         {"sha256": None},
         {"name": f"{FOLDER}/record.json", "size": RECORD_LIMIT + 1},
         {"name": f"{FOLDER}/weights.safetensors", "record": ""},
+        {"name": f"{FOLDER}/pictures/epoch-0001.safetensors", "record": "x"},
+        {"name": f"{FOLDER}/pictures/epoch-0001.safetensors", "record": []},
     ],
 )
 def test_a_file_is_what_it_can_be(changes):

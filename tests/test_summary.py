@@ -9,7 +9,8 @@ from urllib.parse import unquote
 
 import pytest
 
-from vitbench import summary
+from tests import a_pretraining
+from vitbench import papers, summary
 from vitbench.case import Case, Model, Phase, Recipe
 from vitbench.compare import Finding, Verdict
 from vitbench.objective import parse
@@ -296,6 +297,22 @@ def test_a_report_shows_what_is_not_valid(tmp_path):
     session.store.write(identity, record(identity, {"accuracy": 97.0}, invalid={"fgsm_drop": "eps = 0 changed it"}))
     page = (write_report(session, tmp_path / "report").parent / "floros2024.md").read_text(encoding="utf-8")
     assert f"such as {case.id}: fgsm_drop is invalid: eps = 0 changed it" in page.partition("## Stale or invalid")[2]
+
+
+def test_a_report_shows_how_pretrainings_went(tmp_path, monkeypatch):
+    (tmp_path / "tan2024.toml").write_text(a_pretraining.TEXT)
+    monkeypatch.setattr("vitbench.papers.load_all", lambda: (papers.load(tmp_path / "tan2024.toml"),))
+    session = Session(Options(runs=tmp_path / "runs"))
+    case = next(one for one in session.options.selection.cases(session.papers.values()) if one.recipe.pretraining)
+    before, *_ = a_pretraining.leave(session.store, case)
+    (folder,) = (tmp_path / "runs/runs").glob(f"*{before}")
+    (folder / "pictures/epoch-0002.safetensors").write_bytes(b"torn")
+    index = write_report(session, tmp_path / "report")
+    page = (index.parent / "tan2024.md").read_text(encoding="utf-8")
+    targets = re.findall(r"!\[[^]]+\]\(([^)]+)\)", page)
+    assert len(targets) == 4
+    assert all((index.parent / target).is_file() for target in targets)
+    assert "epoch-0002.safetensors: left out, it is torn" in page.partition("## Left out")[2]
 
 
 def test_a_report_of_nothing_is_still_a_report(tmp_path):

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vitbench import baselines, campaign_command, doctor, leaves, machine, papers, summary, transport
+from vitbench import baselines, campaign_command, doctor, kept, leaves, machine, papers, summary, transport
 from vitbench.arguments import (
     Parser,
     add_places,
@@ -168,6 +168,7 @@ def _check(options: argparse.Namespace) -> int:
     if not found:
         raise UserError(f"{options.folder} holds no paper file (*.toml); name a folder that does")
     recorded, problems = baselines.load_all(papers.data_folder() / "recorded")
+    problems += kept.load(papers.data_folder() / "recorded").problems
     for problem in problems:
         print(problem)
     for paper in found:
@@ -184,11 +185,12 @@ def _report(options: argparse.Namespace) -> int:
 
     out, source = folder(options.out, "--out"), recorded_folder(options)
     measured, problems = baselines.load_all(source)
-    for problem in problems:
+    drawn = kept.load(source)
+    for problem in [*problems, *drawn.problems]:
         print(f"vitbench: {problem}", file=sys.stderr)
     if not measured and (problems or options.recorded):
         raise UserError(f"{source} holds no measurement that can be read; name a folder with <machine>/<paper>.csv")
-    for path in pages.write(out, recorded.material(papers.load_all(), measured, problems)):
+    for path in pages.write(out, recorded.material(papers.load_all(), measured, problems, drawn)):
         print(path)
     return 0
 
@@ -228,12 +230,7 @@ def _record(options: argparse.Namespace) -> int:
         )
     if options.machine == baselines.ANY:
         raise UserError(f"--machine {baselines.ANY} is kept for sizes; name the machine that trained, such as h200")
-    session = session_of(options)
-    measured: list[baselines.Measurement] = []
-    for case, identity in summary.wanted(session, list(_cases(session).values())):
-        record = session.store.read(identity)
-        if record is not None:
-            measured += baselines.measurements(case, record, machine=options.machine)
+    measured, found = _held(session_of(options), options.machine)
     measured = _of_one_device(measured, options.device)
     if not measured:
         raise UserError(f"{options.runs} holds no record of these cases; run `pytest benchmarks` with the same options")
@@ -241,9 +238,26 @@ def _record(options: argparse.Namespace) -> int:
     if unclean:
         commits = ", ".join(unclean)
         raise UserError(f"some records were made with uncommitted changes ({commits}); commit, and run with --fresh")
-    for path in baselines.save(recorded_folder(options), measured):
+    out = recorded_folder(options)
+    for path in [*baselines.save(out, measured), *kept.save(out, found, measured)]:
         print(f"{path}: {options.reason}")
+    for problem in found.problems:
+        print(f"vitbench: {problem}", file=sys.stderr)
     return 0
+
+
+def _held(session: Session, machine: str) -> tuple[list[baselines.Measurement], kept.Kept]:
+    """What the records of a runs directory hold, under the name of a machine."""
+    cases, budget = list(_cases(session).values()), session.options.budget
+    shown, found = kept.cells(cases, budget), kept.Kept()
+    measured: list[baselines.Measurement] = []
+    for case, identity in summary.wanted(session, cases):
+        record = session.store.read(identity)
+        if record is not None:
+            measured += baselines.measurements(case, record, machine=machine)
+            if baselines.cell_of(case, budget, "loss")[:-1] in shown:
+                found.take(record, session.store.folder(identity), machine=machine)
+    return measured, found
 
 
 def _of_one_device(measured: Sequence[baselines.Measurement], wanted: str | None) -> list[baselines.Measurement]:

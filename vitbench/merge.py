@@ -119,6 +119,14 @@ class Merge:
             raise UserError(f"{file.name}: the record that it belongs to is not here; merge all volumes at once")
         return self._unless_there(path, file, outcome)
 
+    def _place_picture(self, folder: Path, file: File) -> tuple[Path | None, str]:
+        """Pictures go with their record, or with the checkpoint of a run without one."""
+        here = _sha256(folder / "record.json")
+        if here and here != file.record:
+            self.notes.append(f"{file.name}: left out, it belongs to another record than the one that stays here")
+            return None, "left out"
+        return self._unless_there(folder / "pictures" / file.name.rpartition("/")[2], file, "new")
+
     def _place_checkpoint(self, folder: Path, file: File) -> tuple[Path | None, str]:
         """A checkpoint is for a run without a record here; beside another one, whichever is further is gone on with."""
         if (folder / "record.json").exists():

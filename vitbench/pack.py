@@ -1,4 +1,6 @@
-"""Pack: records, and on request weights and checkpoints of unfinished runs, leave as volumes of bounded size."""
+"""Pack: records with their pictures, and on request weights and checkpoints of unfinished runs, leave as volumes of
+bounded size.
+"""
 
 import contextlib
 import hashlib
@@ -80,9 +82,13 @@ def _collect(runs: Path, opened: contextlib.ExitStack, *, checkpoints: bool, wei
     for folder in sorted((runs / "runs").glob("*/")):
         path = folder / "checkpoint.pt"  # before the record: a run may finish meanwhile
         is_begun, checkpoint = path.exists(), _open(path, opened) if checkpoints else None
-        is_finished = False
+        finished = None
         for path in sorted(folder.glob("record*.json")):
-            is_finished |= _add_record(contents, path, opened, weights=weights) and path.name == "record.json"
+            record = _add_record(contents, path, opened, weights=weights)
+            finished = record if path.name == "record.json" else finished
+        is_finished = finished is not None
+        if is_finished or checkpoint is not None:  # which goes on elsewhere, without the epochs that pictures are of
+            _add_pictures(contents, folder, opened, record=finished.sha256 if finished else "")
         if checkpoint is not None and not is_finished:
             _add(contents, folder / "checkpoint.pt", checkpoint)
         elif is_begun and not is_finished and not checkpoints:
@@ -97,25 +103,33 @@ def _open(path: Path, opened: contextlib.ExitStack) -> BinaryIO | None:
         return None
 
 
-def _add_record(contents: Contents, path: Path, opened: contextlib.ExitStack, *, weights: bool) -> bool:
-    """Add a record, and its weights when they are wanted; False for one that cannot be trusted."""
+def _add_record(contents: Contents, path: Path, opened: contextlib.ExitStack, *, weights: bool) -> File | None:
+    """Add a record, and its weights when they are wanted; None for one that cannot be trusted."""
     content = path.read_bytes()
     try:
         volumes.check_record(content, path.parent.name)
     except ValueError as error:
         contents.problems.append(f"{path}: {error}; left out")
-        return False
+        return None
     record = _add(contents, path, io.BytesIO(content))
     beside = path.with_name(path.name.replace("record", "weights").replace(".json", ".safetensors"))
     source = _open(beside, opened) if weights and record else None
     if record and source:
         _add(contents, beside, source, record=record.sha256)
-    return record is not None
+    return record
 
 
-def _add(contents: Contents, path: Path, source: BinaryIO, *, record: str = "") -> File | None:
+def _add_pictures(contents: Contents, folder: Path, opened: contextlib.ExitStack, *, record: str) -> None:
+    for path in sorted(folder.glob("pictures/*.safetensors")):
+        source = _open(path, opened)
+        if source:
+            _add(contents, path, source, record=record, inside="pictures/")
+
+
+def _add(contents: Contents, path: Path, source: BinaryIO, *, record: str = "", inside: str = "") -> File | None:
     digest = hashlib.file_digest(source, "sha256").hexdigest()  # type: ignore[arg-type] # a BytesIO is a file too
-    name = f"runs/{path.parent.name}/{path.name}"
+    folder = path.parent.parent if inside else path.parent
+    name = f"runs/{folder.name}/{inside}{path.name}"
     try:
         file = File(name=name, size=source.seek(0, io.SEEK_END), sha256=digest, record=record)
     except ValueError as error:

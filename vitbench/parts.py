@@ -13,12 +13,12 @@ LIMIT = 16 * 2**20  # bytes of a volume
 SMALLEST, LARGEST = 2**16, 2**30  # limits that make sense; below 2 GiB a zip file has one form only
 MOST = 100_000  # volumes of a pack
 RECORD_LIMIT = 64 * 2**20  # a record has some 10 KiB; a larger one is a trap
-KINDS = ("record", "weights", "checkpoint")  # in the order in which they are packed and merged
+KINDS = ("record", "weights", "picture", "checkpoint")  # in the order in which they are packed and merged
 # Whole names only. What was kept beside another record carries that record's digest.
 NAME = re.compile(
     r"runs/(?P<folder>[\w.+-]{0,242}_[0-9a-f]{12})/"
     r"(?:(?P<record>record(?:\.[0-9a-f]{12})?\.json)|(?P<weights>weights(?:\.[0-9a-f]{12})?\.safetensors)"
-    r"|(?P<checkpoint>checkpoint\.pt))",
+    r"|(?P<picture>pictures/epoch-\d{4,9}\.safetensors)|(?P<checkpoint>checkpoint\.pt))",
     re.ASCII,
 )
 _HASH = re.compile(r"[0-9a-f]{64}")
@@ -34,7 +34,8 @@ class File:
         name: `runs/<folder>/<file>`.
         size: bytes.
         sha256: of the content.
-        record: SHA-256 of the record that weights belong to; empty for other files.
+        record: SHA-256 of the record that weights or pictures belong to; empty for other files, and for pictures of an
+            unfinished run.
     """
 
     name: str
@@ -47,7 +48,8 @@ class File:
             raise ValueError(f"{self.name!r} is no file of a run")
         if not _is_count(self.size) or (self.kind == "record" and self.size > RECORD_LIMIT):
             raise ValueError(f"{self.name} has {self.size!r} bytes")
-        for value in (self.sha256, self.record) if self.kind == "weights" else (self.sha256,):
+        belongs = self.kind == "weights" or (self.kind == "picture" and self.record != "")
+        for value in (self.sha256, self.record) if belongs else (self.sha256,):
             if not isinstance(value, str) or not _HASH.fullmatch(value):
                 raise ValueError(f"{self.name} has the checksum {value!r}")
 

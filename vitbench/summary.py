@@ -166,11 +166,13 @@ def _with_plain(rows: Sequence[Payload]) -> list[Payload]:
 
 def write_report(session: Session, folder: Path) -> Path:
     """Write the report of everything that the runs directory holds for the chosen budget; returns its index."""
-    from vitbench import baselines
+    from vitbench import baselines, kept
     from vitbench.report import pages
     from vitbench.report.results import Results
 
+    budget, found = session.options.budget, kept.Kept()
     cases = session.options.selection.cases(session.papers.values())
+    shown = kept.cells(cases, budget)
     measured: list[baselines.Measurement] = []
     links: dict[str, str] = {}
     findings: list[Finding] = []
@@ -179,12 +181,15 @@ def write_report(session: Session, folder: Path) -> Path:
         if record is not None:
             measured += baselines.measurements(case, record, machine="")
             findings += invalid(case, [record])
+            if baselines.cell_of(case, budget, "loss")[:-1] in shown:
+                found.take(record, session.store.folder(identity), machine="")
             links[record.key[:12]] = _link(session.store.folder(identity) / "record.json", folder)
     material = pages.Material(
         papers=list(session.papers.values()),
         results=Results(measured),
-        cases={session.options.budget: cases},
+        cases={budget: cases},
         links=links,
+        kept=found,
         findings=findings,
         problems=session.store.problems,
     )

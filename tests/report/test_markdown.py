@@ -39,3 +39,7 @@ def test_only_our_own_bold_is_bold(tables_of, results):
 def test_a_link_holds_whatever_its_text_and_target_hold():
     assert markdown.link("a|b", "x/a run/r.json") == r"[a\|b](x/a%20run/r.json)"
     assert isinstance(markdown.link("a", "b"), markdown.Markup)
+
+
+def test_an_image_holds_whatever_its_text_and_target_hold():
+    assert markdown.image("a [b] | c\n", "figures/a b.svg") == r"![a \[b\] \| c ](figures/a%20b.svg)"

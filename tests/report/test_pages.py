@@ -6,7 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from tests import a_pretraining
+from vitbench import papers
+from vitbench.baselines import measurements
 from vitbench.case import Budget, Status
+from vitbench.identity import of_run
+from vitbench.kept import Kept
+from vitbench.records import Store
 from vitbench.report import pages
 from vitbench.report.pages import Material
 from vitbench.report.results import Results
@@ -253,3 +259,59 @@ def test_papers_do_not_mix(paper, material, measured):
     other = [measured("vit", "ce", "cifar10", 99.0, paper="another", key="bbbbbbbbbbbb", seed="7")]
     page = pages.page(paper, replace(material, results=Results([*material.results, *other])))
     assert page == pages.page(paper, material)
+
+
+# Figures
+
+
+@pytest.fixture
+def pretrained(tmp_path):
+    """A paper with pre-trainings, and what a report of its quick runs is made of."""
+    path = tmp_path / "tan2024.toml"
+    path.write_text(a_pretraining.TEXT)
+    own = papers.load(path)
+    store, found, made = Store(tmp_path / "somewhere"), Kept(), []
+    cases = Selection().cases([own])
+    a_pretraining.leave(store, cases[0])
+    for case in cases:
+        for one in (case, case.baseline, case.before(Budget.QUICK)):
+            identity = of_run(one, budget=Budget.QUICK)
+            made += measurements(one, store.read(identity), machine="")
+            found.take(store.read(identity), store.folder(identity), machine="")
+    return own, Material(papers=[own], results=Results(made), cases={Budget.QUICK: cases}, kept=found)
+
+
+def test_figures_are_written_beside_the_page_and_shown_in_it(tmp_path, pretrained):
+    folder = tmp_path / "a report"
+    _, page, *figures = pages.write(folder, pretrained[1])
+    text = page.read_text(encoding="utf-8").partition("## Figures\n")[2].partition("\n## ")[0]
+    shown = re.findall(r"!\[([^]]+)\]\(([^)]+)\)\n\n(.+)\n", text)
+    assert [folder / target for _, target, _ in shown] == figures
+    assert [path.name for path in figures] == [
+        "tan2024-quick-pretraining.svg",
+        "tan2024-quick-c10-pretraining-mae_c10-digits-restored.png",
+        "tan2024-quick-c10-pretraining-mae_c10-digits-evolution.png",
+        "tan2024-quick-training.svg",
+    ]
+    assert all(len(alt) > 40 and len(caption) > 20 for alt, _, caption in shown)
+    assert [path.read_bytes()[:4] for path in figures] == [b"<?xm", b"\x89PNG", b"\x89PNG", b"<?xm"]
+    content = {path: path.read_bytes() for path in figures}
+    pages.write(folder, pretrained[1])
+    assert {path: path.read_bytes() for path in figures} == content
+    assert sorted(path for path in folder.rglob("*") if path.is_file()) == sorted(
+        [folder / "README.md", page, *figures]
+    )
+
+
+def test_a_page_without_figures_has_no_section_and_no_folder(tmp_path, paper, material):
+    assert "## Figures" not in pages.page(paper, material)
+    pages.write(tmp_path / "report", material)
+    assert not (tmp_path / "report/figures").exists()
+
+
+def test_a_picture_that_could_not_be_used_is_named_and_the_rest_is_shown(pretrained):
+    own, whole = pretrained
+    whole.kept.problems.append("pictures/epoch-0002.safetensors: left out, it is torn")
+    page = pages.page(own, whole)
+    assert "epoch-0002.safetensors: left out, it is torn" in page.partition("## Left out")[2]
+    assert page.count("![") == 4

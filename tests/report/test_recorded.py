@@ -2,6 +2,7 @@
 
 from vitbench import identity
 from vitbench.case import Budget
+from vitbench.kept import Kept
 from vitbench.report import pages
 from vitbench.report.recorded import material
 
@@ -20,6 +21,12 @@ def test_the_quick_tables_are_of_the_data_that_something_was_trained_on(paper, m
 
 def test_what_was_left_out_is_handed_on(paper):
     assert material([paper], [], ["x.csv:3: left out"]).problems == ["x.csv:3: left out"]
+
+
+def test_curves_and_pictures_are_handed_on(paper):
+    some = Kept(problems=["x.png: left out"])
+    assert material([paper], [], kept=some).kept is some
+    assert material([paper], []).kept == Kept()
 
 
 def test_an_accuracy_that_another_version_recorded_is_stale(paper, measured):

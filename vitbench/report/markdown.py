@@ -24,6 +24,12 @@ def link(text: str, target: str) -> Markup:
     return Markup(f"[{escaped(text)}]({quote(target, safe='/:%+.-_~')})")
 
 
+def image(text: str, target: str) -> Markup:
+    """A picture, and the text for whoever cannot see it."""
+    shown = escaped(text).replace("]", "\\]")
+    return Markup(f"![{shown}]({quote(target, safe='/:%+.-_~')})")
+
+
 def escaped(text: str) -> str:
     """Plain text, on one line, as Markdown has to write it to show it so: `0.1*drloc + 0.1*me` is not italic."""
     line = re.sub(r"\s+", " ", text).replace("&", "&amp;").replace("<", "&lt;")

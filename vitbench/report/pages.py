@@ -8,14 +8,29 @@ from vitbench import compare
 from vitbench.case import Budget, Case
 from vitbench.compare import Finding
 from vitbench.errors import UserError
+from vitbench.kept import Kept
 from vitbench.papers import Paper
-from vitbench.records import write_whole
-from vitbench.report import conclusions, costs, counts, markdown, printed, projection, protocols, runs, settings, tables
+from vitbench.records import write_atomically, write_whole
+from vitbench.report import (
+    conclusions,
+    costs,
+    counts,
+    gallery,
+    markdown,
+    printed,
+    projection,
+    protocols,
+    runs,
+    settings,
+    tables,
+)
+from vitbench.report.gallery import Drawing
 from vitbench.report.markdown import escaped
 from vitbench.report.results import Place, Results
 from vitbench.selection import sizes
 from vitbench.tables import Table
 
+FIGURES = "figures"  # folder beside the pages
 MACS_NOTE = """\
 MACs are of one image at inference, each column in its own convention: `matmul+conv` counts matrix products and
 convolutions, those of attention included; `fvcore` adds the norms; `layers` counts convolutions, linear layers,
@@ -50,6 +65,7 @@ class Material:
     Attributes:
         cases: per budget, the cases whose rows are shown.
         links: per run key, where its record is.
+        kept: curves and pictures, of which the figures are made.
         findings: stale and invalid values, which no table shows as numbers.
         problems: one line for each file that could not be used.
     """
@@ -58,12 +74,13 @@ class Material:
     results: Results
     cases: Mapping[Budget, Sequence[Case]]
     links: Mapping[str, str] = field(default_factory=dict)
+    kept: Kept = field(default_factory=Kept)
     findings: Sequence[Finding] = ()
     problems: Sequence[str] = ()
 
 
 def write(folder: Path, material: Material) -> list[Path]:
-    """Write a page per paper and an index; returns the files, the index first.
+    """Write a page per paper, with its figures, and an index; returns the files, the index first.
 
     Args:
         folder: made when it is not there.
@@ -78,6 +95,11 @@ def write(folder: Path, material: Material) -> list[Path]:
         path = folder / f"{paper.name}.md"
         write_whole(path, page(paper, material))
         written.append(path)
+        for drawing in _drawings(paper, material):
+            path = folder / FIGURES / drawing.name
+            with write_atomically(path) as temporary:
+                temporary.write_bytes(drawing.content())
+            written.append(path)
     write_whole(index, _index(material))
     return written
 
@@ -130,6 +152,7 @@ def _sections(paper: Paper, material: Material) -> Iterator[str]:
     yield from _sizes(paper, material)
     yield from _speeds(paper, material)
     yield from _quick(paper, material)
+    yield from _figures(paper, material)
     yield from _records(paper, material)
     yield from _remarks(paper, material)
     yield from _problems(material)
@@ -220,6 +243,18 @@ def _quick(paper: Paper, material: Material) -> Iterator[str]:
                 yield markdown.table(grid)
 
 
+def _figures(paper: Paper, material: Material) -> Iterator[str]:
+    drawings = _drawings(paper, material)
+    if drawings:
+        yield "## Figures"
+    for drawing in drawings:
+        yield f"{markdown.image(drawing.alt, f'{FIGURES}/{drawing.name}')}\n\n{escaped(drawing.caption)}"
+
+
+def _drawings(paper: Paper, material: Material) -> list[Drawing]:
+    return list(gallery.drawings(paper, material.cases, material.results, material.kept))
+
+
 def _records(paper: Paper, material: Material) -> Iterator[str]:
     grid = runs.run_table(paper, material.results, material.links)
     if grid[1]:
@@ -236,9 +271,10 @@ def _remarks(paper: Paper, material: Material) -> Iterator[str]:
 
 
 def _problems(material: Material) -> Iterator[str]:
-    if material.problems:
+    problems = [*material.problems, *material.kept.problems]
+    if problems:
         yield "## Left out"
-        yield "\n".join(f"- {escaped(problem)}" for problem in material.problems)
+        yield "\n".join(f"- {escaped(problem)}" for problem in problems)
 
 
 def _of(table: Table, paper: Paper, cases: Iterable[Case]) -> Iterator[Case]:

@@ -6,17 +6,24 @@ from vitbench import identity
 from vitbench.baselines import Measurement
 from vitbench.case import Budget, Case
 from vitbench.compare import Finding, Verdict
+from vitbench.kept import Kept
 from vitbench.papers import Paper
 from vitbench.report.pages import Material
 from vitbench.report.results import Results
 from vitbench.selection import Selection
 
 
-def material(papers: Sequence[Paper], measured: Sequence[Measurement], problems: Sequence[str] = ()) -> Material:
+def material(
+    papers: Sequence[Paper],
+    measured: Sequence[Measurement],
+    problems: Sequence[str] = (),
+    kept: Kept | None = None,
+) -> Material:
     """Every printed table, and the quick ones on the data that something was trained on.
 
     Args:
         problems: one line for each file or line that was left out.
+        kept: curves and pictures beside the baselines.
     """
     trained = sorted({one.dataset for one in measured if one.budget == Budget.QUICK and one.metric == "accuracy"})
     cases = {Budget.PAPER: Selection(budget=Budget.PAPER).cases(papers)}
@@ -25,7 +32,9 @@ def material(papers: Sequence[Paper], measured: Sequence[Measurement], problems:
     cases[Budget.QUICK] = Selection(all_rows=True, datasets=tuple(trained)).cases(papers)
     results = Results(measured)
     findings = [one for budget in cases for case in cases[budget] for one in stale(case, budget, results)]
-    return Material(papers=papers, results=results, cases=cases, findings=findings, problems=problems)
+    return Material(
+        papers=papers, results=results, cases=cases, findings=findings, problems=problems, kept=kept or Kept()
+    )
 
 
 def stale(case: Case, budget: Budget, results: Results) -> Iterator[Finding]:

@@ -1,0 +1,146 @@
+"""Training curves: those of a record, and those kept beside the baselines, `recorded/<machine>/curves/<paper>.csv`.
+
+A line there is an epoch of a run: the run's key, as in the baseline file, then the epoch, the loss and the accuracy.
+"""
+
+import csv
+import io
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vitbench.errors import UserError
+from vitbench.records import Record, write_whole
+
+Run = tuple[str, str]  # the machine that a person named, and the first 12 digits of the key
+
+FOLDER = "curves"
+HEADER = "key,epoch,loss,accuracy"
+MOST = 200  # epochs kept of a run, which is more than a figure can show
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curve:
+    """How a training went.
+
+    Attributes:
+        epochs: that are known, counted over all phases from 1; rising.
+        losses: of each, the mean over its steps.
+        accuracies: after each, on the test images in percent; none where the training knows no labels.
+    """
+
+    epochs: tuple[int, ...]
+    losses: tuple[float, ...]
+    accuracies: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.epochs or list(self.epochs) != sorted({*self.epochs}) or self.epochs[0] < 1:
+            raise ValueError("its epochs are not rising numbers from 1 on")
+        if len(self.losses) != len(self.epochs) or len(self.accuracies) not in (0, len(self.epochs)):
+            raise ValueError("it has not one loss for each epoch, and one accuracy or none")
+        if not all(map(math.isfinite, self.losses)) or not all(0 <= one <= 100 for one in self.accuracies):
+            raise ValueError("a loss is no finite number, or an accuracy no percentage")
+
+    def thinned(self, most: int = MOST) -> "Curve":
+        """At most so many of the epochs, evenly spread, the first and the last among them; none is averaged."""
+        last = len(self.epochs) - 1
+        if last < most:
+            return self
+        chosen = [round(number * last / (most - 1)) for number in range(most)]
+
+        def taken(values: Sequence[Any]) -> tuple[Any, ...]:
+            return tuple(values[index] for index in chosen if values)
+
+        return Curve(epochs=taken(self.epochs), losses=taken(self.losses), accuracies=taken(self.accuracies))
+
+
+def of_record(record: Record) -> Curve | None:
+    """The curve of a trained run; None where its record has none.
+
+    Raises:
+        ValueError: saying in one line what is wrong with it.
+    """
+    entries = record.details.get("curves") or []
+    try:
+        losses = tuple(float(one["loss"]) for one in entries)
+        accuracies = tuple(float(one["accuracy"]) for one in entries if "accuracy" in one)
+    except (TypeError, KeyError, ValueError) as error:
+        raise ValueError(f"its curves have no {error}" if isinstance(error, KeyError) else f"{error}") from None
+    if not losses:
+        return None
+    return Curve(epochs=tuple(range(1, len(losses) + 1)), losses=losses, accuracies=accuracies)
+
+
+def load_all(folder: Path) -> tuple[dict[Run, Curve], list[str]]:
+    """Every curve that is kept, and one line for each file that cannot be used.
+
+    Args:
+        folder: of the baselines, `recorded`.
+    """
+    found: dict[Run, Curve] = {}
+    problems: list[str] = []
+    for path in sorted(folder.glob(f"*/{FOLDER}/*.csv")):
+        try:
+            found |= {(path.parent.parent.name, key): curve for key, curve in _read(path).items()}
+        except (OSError, UnicodeDecodeError, ValueError, csv.Error) as error:
+            problems.append(f"{path}: left out, {error}")
+    return found, problems
+
+
+def _read(path: Path) -> dict[str, Curve]:
+    header, *lines = path.read_text(encoding="utf-8-sig").splitlines() or [HEADER]
+    if header != HEADER:
+        raise ValueError(f"expected the columns {HEADER}")
+    by_key: dict[str, list[list[str]]] = {}
+    for key, *values in filter(None, csv.reader(lines)):
+        if len(values) != 3:
+            raise ValueError(f"expected {HEADER}, got a line of {len(values) + 1} values for {key!r}")
+        by_key.setdefault(key, []).append(values)
+    curves = {}
+    for key, rows in by_key.items():
+        epochs, losses, accuracies = zip(*rows, strict=True)
+        try:
+            curves[key] = Curve(
+                epochs=tuple(map(int, epochs)),
+                losses=tuple(map(float, losses)),
+                accuracies=tuple(float(one) for one in accuracies if one),
+            )
+        except ValueError as error:
+            raise ValueError(f"{key!r}: {error}") from None
+    return curves
+
+
+def save(folder: Path, machine: str, paper: str, new: Mapping[str, Curve], *, of: Iterable[str]) -> Path | None:
+    """Keep curves beside the baselines of a machine and paper; returns their file, if there is something in it.
+
+    Args:
+        folder: of the baselines, `recorded`.
+        new: by the first 12 digits of their keys; thinned.
+        of: keys that the baselines name; curves of others are of runs that were replaced, and go.
+
+    Raises:
+        UserError: if the existing file cannot be read, which saving would lose.
+    """
+    path = folder / machine / FOLDER / f"{paper}.csv"
+    try:
+        old = _read(path) if path.exists() else {}
+    except (UnicodeDecodeError, ValueError, csv.Error) as error:
+        raise UserError(f"{path}: {error}; mend the file, then record again") from None
+    known = set(of)
+    kept = {key: curve.thinned() for key, curve in sorted({**old, **new}.items()) if key in known}
+    if kept or old:
+        write_whole(path, _text(kept))
+    return path if kept else None
+
+
+def _text(curves: Mapping[str, Curve]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(HEADER.split(","))
+    for key, curve in curves.items():
+        accuracies = [f"{one:.6g}" for one in curve.accuracies] or [""] * len(curve.epochs)
+        losses = [f"{one:.6g}" for one in curve.losses]
+        writer.writerows(zip([key] * len(losses), curve.epochs, losses, accuracies, strict=True))
+    return text.getvalue()
