@@ -100,6 +100,7 @@ class _Executed(list):
         self.error = None
         self.measurements = {
             "run": {"accuracy": 97.0, "adversarial_accuracy": 90.0, "fgsm_drop": 7.0},
+            "pretraining": {"loss": 0.02, "reconstruction_mse": 0.04, "mean_patch_mse": 0.2},
             "size": {"params": 15.0, "macs": 1.0},
             "inference": {"inference": 100.0, "inference_noise": 1.0},
             "training": {"training": 50.0, "training_noise": 1.0, "step_ratio": 1.1},

@@ -10,7 +10,9 @@ import vitbench.session
 from tests.test_forecast import case, seconds_of, session_of
 from vitbench import machine
 from vitbench.campaign import Campaign, chosen, plan
+from vitbench.case import Budget, Pretraining
 from vitbench.errors import Busy, DataAbsent, NonFinite, OutOfMemory, TimeUp, UserError
+from vitbench.objective import parse
 
 
 @pytest.fixture(autouse=True)
@@ -27,6 +29,8 @@ def clock(monkeypatch):
 
 
 PLAIN, DRLOC, ME = case("ce"), case("ce + 0.1*drloc"), case("ce + 0.1*me")
+BEFORE = Pretraining(objective=parse("mae"), dataset="", phases=PLAIN.recipe.phases, quick=PLAIN.recipe.quick)
+PRETRAINED = replace(PLAIN, recipe=replace(PLAIN.recipe, name="mae", pretraining=BEFORE))
 TAKEN = [seconds_of("ce", 10.0), seconds_of("ce + 0.1*drloc", 30.0), seconds_of("ce + 0.1*me", 20.0)]
 
 
@@ -70,6 +74,19 @@ def test_what_was_begun_goes_before_what_is_cheaper(tmp_path):
 def test_what_is_done_is_not_planned_and_a_shared_run_once(tmp_path):
     session = session_of(tmp_path, recorded=TAKEN, done=[PLAIN])
     assert order(session, [PLAIN, DRLOC, replace(DRLOC, table="6"), ME]) == ["ce + 0.1*me", "ce + 0.1*drloc"]
+
+
+def test_a_pre_training_is_planned_before_what_starts_from_it_and_once_for_all(tmp_path):
+    session = session_of(tmp_path)
+    found = plan(session, [(0, PRETRAINED), (0, replace(PRETRAINED, objective=DRLOC.objective))])
+    assert [(one.identity.kind, one.case.loss) for one in found] == [
+        ("run", "ce"),
+        ("pretraining", "mae"),
+        ("run", "mae, then ce"),
+        ("run", "mae, then ce + 0.1*drloc"),
+    ]
+    session = session_of(tmp_path, done=[PRETRAINED.before(Budget.QUICK)])
+    assert [one.case.loss for one in plan(session, [(0, PRETRAINED)])] == ["ce", "mae, then ce"]
 
 
 def test_an_earlier_pattern_is_worth_more(tmp_path):

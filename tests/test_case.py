@@ -81,6 +81,14 @@ def test_what_comes_before_is_the_pre_training_under_the_same_budget(budget, dat
     assert PRETRAINED.baseline.before(budget) is None
 
 
+def test_what_a_case_needs_ends_with_itself():
+    scratch, before, itself = PRETRAINED.needed(Budget.PAPER)
+    assert (scratch, before, itself) == (PRETRAINED.baseline, PRETRAINED.before(Budget.PAPER), PRETRAINED)
+    assert CASE.needed(Budget.PAPER) == (CASE.baseline, CASE)
+    assert CASE.baseline.needed(Budget.PAPER) == (CASE.baseline,)
+    assert [one.loss for one in (scratch, before, itself)] == ["ce", "mae", "mae, then ce"]
+
+
 def test_a_pre_training_that_names_no_data_set_has_that_of_the_case():
     recipe = replace(PRETRAINED.recipe, pretraining=replace(BEFORE, dataset=""))
     assert replace(PRETRAINED, recipe=recipe).before(Budget.PAPER).dataset == "cifar10"

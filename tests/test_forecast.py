@@ -6,7 +6,7 @@ import pytest
 
 from vitbench import machine
 from vitbench.baselines import Measurement
-from vitbench.case import Case, Model, Phase, Recipe
+from vitbench.case import Case, Model, Phase, Pretraining, Recipe
 from vitbench.forecast import forecast
 from vitbench.objective import parse
 from vitbench.options import Options
@@ -112,3 +112,12 @@ def test_where_a_run_is_unknown_the_rest_is_the_least_that_it_takes(tmp_path):
 
 def test_where_nothing_is_known_nothing_is_said_of_time(tmp_path):
     assert "about" not in forecast(session_of(tmp_path, recorded=[seconds_of("me", 20.0)]), [case()])
+
+
+def test_a_pre_training_is_a_run_of_its_own_that_cases_share(tmp_path):
+    before = Pretraining(objective=parse("mae"), dataset="", phases=(PHASE,), quick=(PHASE,))
+    recipe = replace(case().recipe, name="mae", pretraining=before)
+    session = session_of(tmp_path)
+    assert forecast(session, [case("ce", recipe=recipe)]).startswith("vitbench: 3 runs behind 1 cases, 0 of them done")
+    both = [case("ce", recipe=recipe), case("ce + 0.1*me", recipe=recipe)]
+    assert forecast(session, both).startswith("vitbench: 4 runs behind 2 cases")

@@ -433,3 +433,65 @@ def test_a_recipe_without_a_quick_form_has_no_quick_cases(mine):
     without = replace(mine, tables=tables)
     assert not Selection().cases([without])
     assert Selection(budget=Budget.PAPER).cases([without])
+
+
+BEFORE = """
+[recipes.mae]
+protocol = "paper"
+selection = "last"
+[recipes.mae.pretraining]
+objective = "mae"
+dataset = "cifar100"
+[[recipes.mae.pretraining.phases]]
+epochs = 4000
+batch_size = 128
+optimizer = { name = "adam", lr = 1e-4 }
+schedule = { name = "constant" }
+[[recipes.mae.pretraining.quick]]
+epochs = 30
+batch_size = 64
+optimizer = { name = "adamw", lr = 1e-3 }
+schedule = { name = "constant" }
+[[recipes.mae.phases]]
+epochs = 100
+batch_size = 128
+optimizer = { name = "adam", lr = 1e-4 }
+schedule = { name = "constant" }
+[[recipes.mae.quick]]
+epochs = 2
+batch_size = 64
+optimizer = { name = "adamw", lr = 1e-3 }
+schedule = { name = "constant" }
+[tables."3"]
+title = "Three"
+where = "elsewhere"
+recipe = "mae"
+columns = ["cifar10"]
+rows = [["vit", "ce", 90.0]]
+"""
+
+
+@pytest.fixture
+def pre_trained(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(TEXT.partition("[tables")[0] + BEFORE)
+    return papers.load(path)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, ["vit/ce/digits/scratch", "vit/ce/digits"]),
+        ({"budget": Budget.PAPER}, ["vit/ce/cifar10/scratch", "vit/ce/cifar10"]),
+        ({"models": ("vit/tiny",)}, ["vit/ce/digits/scratch", "vit/ce/digits"]),
+        (
+            {"objectives": ("ce + 0.1*me",)},
+            ["vit/ce/digits/scratch", "vit/ce/digits", "vit/ce+0.1me/digits"],
+        ),
+    ],
+)
+def test_what_is_pre_trained_in_print_has_a_row_from_scratch_here(pre_trained, options, expected):
+    assert ids(pre_trained, **options) == [f"3/{one}" for one in expected]
+    by_id = {case.id: case for case in Selection(**options).cases([pre_trained])}
+    assert [case.claims == () for name, case in by_id.items() if name.endswith("/scratch")] == [True]
+    assert all(case.baseline.id in by_id for case in by_id.values())

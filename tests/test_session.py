@@ -8,7 +8,7 @@ import pytest
 
 from vitbench import errors, identity, run
 from vitbench.baselines import Measurement
-from vitbench.case import Budget, Case, Model, Phase, Recipe
+from vitbench.case import Budget, Case, Model, Phase, Pretraining, Recipe
 from vitbench.compare import Verdict
 from vitbench.objective import parse
 from vitbench.options import Options
@@ -50,6 +50,8 @@ class Runs(list):
     def values(self, one):
         if one.kind == "size":
             return {"params": 15.0, "macs": 1.0}
+        if one.kind == "pretraining":
+            return {"loss": 0.02}
         return {"accuracy": 97.0 + one.seed, "fgsm_drop": 5.0}
 
 
@@ -153,6 +155,37 @@ def test_cells_of_two_tables_share_a_run(runs, session):
     outcome = session.accuracy(case(table="6"))
     assert len(runs) == 2
     assert not outcome.cached  # it was made in this session
+
+
+def pretrained(objective="ce", **changes):
+    before = Pretraining(objective=parse("mae"), dataset="", phases=(PHASE,), quick=(PHASE,))
+    plain = case(objective, **changes)
+    return replace(plain, recipe=replace(plain.recipe, name="mae", pretraining=before))
+
+
+def test_a_pre_trained_case_brings_its_pre_training_and_the_same_from_scratch_along(runs, session):
+    outcome = session.accuracy(pretrained())
+    assert [(one.kind, one.objective.names, one.pretraining is None) for one in runs] == [
+        ("run", ("ce",), True),
+        ("pretraining", ("mae",), True),
+        ("run", ("ce",), False),
+    ]
+    assert outcome.gain("accuracy") == 0.0
+    session.accuracy(pretrained("ce + 0.1*drloc"))  # a second fine-tuning from the same weights
+    assert [(one.kind, one.objective.names) for one in runs[3:]] == [("run", ("ce", "drloc"))]
+
+
+def test_fresh_does_a_pre_training_again_but_only_once_a_session(runs, tmp_path):
+    session_of(tmp_path).accuracy(pretrained())
+    session = session_of(tmp_path, fresh=True)
+    session.accuracy(pretrained())
+    session.accuracy(pretrained("ce + 0.1*drloc"))
+    assert [one.kind for one in runs[3:]] == ["run", "pretraining", "run", "run"]
+
+
+def test_each_seed_has_a_pre_training_of_its_own(runs, tmp_path):
+    session_of(tmp_path, seeds=2).accuracy(pretrained())
+    assert [one.seed for one in runs if one.kind == "pretraining"] == [0, 1]
 
 
 def test_a_failing_baseline_keeps_its_method_from_running(runs, session):

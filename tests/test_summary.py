@@ -311,10 +311,10 @@ def test_a_report_wants_what_its_tables_show(tmp_path):
     found = [(one.kind, one.seed, str(one.objective), one.dataset) for _, one in summary.wanted(session, [case])]
     method = "ce + 0.1*drloc(hidden=128, pairs=8)"
     assert found == [
-        ("run", 0, method, "digits"),
-        ("run", 1, method, "digits"),
         ("run", 0, "ce", "digits"),
         ("run", 1, "ce", "digits"),
+        ("run", 0, method, "digits"),
+        ("run", 1, method, "digits"),
         ("size", 0, "ce + drloc", "cifar10"),
         ("size", 0, "ce + drloc", "cifar100"),
         ("training", 0, "ce + drloc(hidden=128, pairs=8)", "digits"),

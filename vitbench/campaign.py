@@ -18,6 +18,7 @@ from vitbench.case import Case
 from vitbench.errors import Busy, DataAbsent, DataBroken, NonFinite, OutOfMemory, TimeUp, UserError, unknown
 from vitbench.history import History
 from vitbench.identity import Identity
+from vitbench.records import Record
 from vitbench.selection import sort_key
 from vitbench.session import Session
 
@@ -120,7 +121,7 @@ def _pairs(session: Session, history: History, cases: Sequence[tuple[int, Case]]
     pairs: dict[tuple[str, ...], Pair] = {}
     for place, case in cases:
         for seed in session.options.all_seeds:
-            runs = [_planned(session, history, one, seed, planned) for one in _with_baseline(case)]
+            runs = [_planned(session, history, one, seed, planned) for one in case.needed(session.options.budget)]
             missing = [one for one in runs if one is not None]
             if missing:
                 pairs.setdefault(
@@ -135,10 +136,6 @@ def _pairs(session: Session, history: History, cases: Sequence[tuple[int, Case]]
                     ),
                 )
     return list(pairs.values())
-
-
-def _with_baseline(case: Case) -> list[Case]:
-    return [case] if case.is_baseline else [case.baseline, case]  # the baseline first, so that a night leaves pairs
 
 
 def _planned(
@@ -217,6 +214,11 @@ class Campaign:
         else:
             outcome = "done"
             took = "read" if was_read else f"in {record.provenance['seconds']:.0f} s"
-            told = f"accuracy {record.measurements['accuracy']:.2f} %, {took}"
+            told = f"{_result(record)}, {took}"
         self.tried[one.identity.key] = outcome
         self.say(f"{one.case.id}, seed {one.identity.seed}: {told}")
+
+
+def _result(record: Record) -> str:
+    accuracy = record.measurements.get("accuracy")
+    return f"loss {record.measurements['loss']:.4g}" if accuracy is None else f"accuracy {accuracy:.2f} %"

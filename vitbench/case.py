@@ -167,6 +167,7 @@ class Claim:
         source: "printed", "rerun" (the authors' own second run) or "read-off" (from a curve).
         reason: what is missing to run its case, where the status is not "runnable".
         note: what must be known to read it, such as a misprint.
+        convention: of MACs, what they count: one of `metrics.CONVENTIONS`.
     """
 
     metric: str
@@ -175,6 +176,7 @@ class Claim:
     status: Status = Status.RUNNABLE
     reason: str = ""
     note: str = ""
+    convention: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -233,6 +235,17 @@ class Case:
         )
         dataset = self.dataset if budget == Budget.QUICK else first.dataset or self.dataset
         return replace(self, objective=first.objective, dataset=dataset, recipe=recipe, reading=recipe.name, claims=())
+
+    def needed(self, budget: Budget) -> tuple["Case", ...]:
+        """What is run for this: the plain baseline first, so that a night leaves pairs, and itself last."""
+        before = self.before(budget)
+        return (*(() if self.is_baseline else (self.baseline,)), *((before,) if before else ()), self)
+
+    @property
+    def loss(self) -> str:
+        """What is minimised, in words for a table: with what the network was pre-trained by, where it was."""
+        first = self.recipe.pretraining
+        return f"{first.objective}, then {self.objective}" if first else str(self.objective)
 
     def claim(self, metric: str) -> Claim | None:
         """What is printed for a metric; the printed value itself before a re-run of it."""

@@ -13,7 +13,7 @@ def forecast(session: Session, cases: Sequence[Case]) -> str:
     wanted: dict[str, tuple[Case, Identity]] = {}
     for case in cases:
         for seed in session.options.all_seeds:
-            for one in (case, case.baseline):
+            for one in case.needed(session.options.budget):
                 run = session.run_of(one, seed)
                 wanted.setdefault(run.key, (one, run))
     open_cases = [case for case, run in wanted.values() if not session.is_done(run)]

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from vitbench import baselines, identity, leaves, machine
-from vitbench.case import Case
+from vitbench.case import Budget, Case
 from vitbench.objective import Objective
 from vitbench.session import Session
 
@@ -50,7 +50,7 @@ class History:
         return (self.seconds(case) or 0.0) / epochs
 
     def _done(self, cases: Iterable[Case]) -> Iterable[tuple[Case, float]]:
-        for case in _distinct(cases):
+        for case in _distinct(cases, self.session.options.budget):
             for seed in self.session.options.all_seeds:
                 record = self.session.store.read(self.session.run_of(case, seed))
                 if record is not None:
@@ -66,7 +66,7 @@ class History:
         for one in self.session.recorded:
             if one.metric == "train_seconds" and (one.device, one.precision, one.engine) == self.place:
                 found.setdefault(one.cell, []).append(one.value)
-        for case in _distinct(cases):
+        for case in _distinct(cases, budget):
             yield from ((case, value) for value in found.get(baselines.cell_of(case, budget, "train_seconds"), []))
 
     def _kind(self, case: Case) -> Kind:
@@ -86,6 +86,6 @@ class History:
         return macs * int(images) * sum(phase.epochs for phase in identity.phases_of(case, budget))
 
 
-def _distinct(cases: Iterable[Case]) -> Iterable[Case]:
-    """Each experiment once, whatever table it stands in, and the plain baselines."""
-    return {baselines.cell_of(one, "", ""): one for case in cases for one in (case, case.baseline)}.values()
+def _distinct(cases: Iterable[Case], budget: Budget) -> Iterable[Case]:
+    """Each experiment once, whatever table it stands in, plain baselines and pre-trainings too."""
+    return {baselines.cell_of(one, "", ""): one for case in cases for one in case.needed(budget)}.values()

@@ -20,7 +20,7 @@ class Selection:
     Attributes:
         all_rows: in the quick budget, every row of a table and not only the weights that a paper settled on.
         datasets: in the quick budget, trained on in place of the digits; else further columns.
-        models: further models, each a row under every objective of a table.
+        models: further models, each a row under every objective of a table, from scratch.
         objectives: further objectives, each a row for every model of a table.
     """
 
@@ -63,7 +63,9 @@ class Selection:
         # A recipe such as fine-tuning from published weights has no quick form.
         runnable = [case for case in table.cases if case.recipe.quick or not quick]
         printed = [case for case in runnable if not quick or self.all_rows or is_settled(paper, case)]
-        rows = [*printed, *self._added(printed)]
+        # What is pre-trained in print has a row from scratch here, which it is compared with.
+        scratch = [case.baseline for case in printed if case.recipe.pretraining]
+        rows = [*printed, *scratch, *self._added(printed)]
         for case in rows:
             if not quick:
                 yield case
@@ -75,7 +77,8 @@ class Selection:
         models = [Model(name=name, full=name, tiny=name, printed=name) for name in self.models]
         for case in printed:
             yield from (replace(case, objective=objective, claims=()) for objective in objectives)
-            for model in models:
+            # Few networks can be pre-trained as a paper's own; any can be trained as the others of its table.
+            for model in models if case.recipe.pretraining is None else ():
                 yield replace(case, model=model, claims=())
                 yield from (replace(case, model=model, objective=one, claims=()) for one in objectives)
 

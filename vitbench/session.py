@@ -223,6 +223,8 @@ class Session:
         record = None if fresh else self.store.read(one)
         if record is not None:
             return record, one.key not in self.store.made
+        if one.pretraining is not None:
+            self.do(one.pretraining, wait=wait)
         from vitbench import run  # imports torch
 
         setting = run.Setting(

@@ -203,7 +203,9 @@ def wanted(session: Session, cases: Sequence[Case]) -> Iterator[tuple[Case, Iden
 
     for case in cases:
         yield from (
-            (one, session.run_of(one, seed)) for one in (case, case.baseline) for seed in session.options.all_seeds
+            (one, session.run_of(one, seed))
+            for one in case.needed(session.options.budget)
+            for seed in session.options.all_seeds
         )
     yield from ((case, identity.of_size(case)) for case in sizes(session.papers.values(), cases))
     machines = session.store.machines()
