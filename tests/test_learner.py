@@ -270,6 +270,23 @@ def test_each_step_has_the_learning_rate_of_its_schedule():
     assert one.optimizer.param_groups[0]["lr"].item() == pytest.approx(told[-1])
 
 
+class Layered(Network):
+    """Weights in a layer in front, biases behind it."""
+
+    def group_matcher(self, coarse=False):
+        return {"stem": r"^head\.weight"}
+
+
+def test_where_layers_have_rates_of_their_own_the_highest_is_told():
+    decaying = phase(optimizer={"name": "momentum", "lr": 0.1, "layer_decay": 0.5}, schedule={"name": "cosine"})
+    one, told = Learner(Layered(), Total({"term": Scaled()}, {"term": 1.0}), data(), decaying), []
+    epoch(one, 0, tell=lambda done, loss: told.append(one.lr))
+    assert told[0] == pytest.approx(0.1)
+    rates = [float(group["lr"]) for group in one.optimizer.param_groups]
+    assert rates[0] == pytest.approx(told[-1] / 2)  # of the weights, the others' is what was told
+    assert rates[1:] == pytest.approx([told[-1]] * len(rates[1:]))
+
+
 # Micro-batches
 
 

@@ -69,6 +69,32 @@ def test_values_at_the_ends_of_their_ranges_are_taken(tmp_path):
     assert read(tmp_path, longer).phases[0].schedule["warmup_epochs"] == 100
 
 
+@pytest.mark.parametrize(
+    ("base", "batch", "lr"), [("1.5e-4", 1408, 8.25e-4), ("1e-3", 768, 3e-3), ("5e-4", 4096, 8e-3), ("1", 64, 0.25)]
+)
+def test_a_learning_rate_for_256_images_is_scaled_to_the_batch(tmp_path, base, batch, lr):
+    """The first two are those of tan2024, 1.5e-4 x 1408 / 256 and 1e-3 x 768 / 256, the third that of MAE."""
+    text = TEXT.replace("= 128", f"= {batch}").replace("lr = 1e-3", f"base_lr = {base}")
+    written = TEXT.replace("= 128", f"= {batch}").replace("lr = 1e-3", f"lr = {lr}")
+    # A run that writes the rate itself is the same run.
+    assert read(tmp_path, text).phases[0] == read(tmp_path, written).phases[0]
+    expected = {"name": "adamw", "lr": lr, "weight_decay": 0.05, "betas": [0.9, 0.95]}
+    assert read(tmp_path, text).phases[0].optimizer == expected
+
+
+def test_the_decay_from_layer_to_layer_is_an_argument_of_the_optimizer(tmp_path):
+    for decay in ("0.75", "1", "1.0", "1e-9"):
+        optimizer = read(tmp_path, TEXT.replace("lr = 1 }", f"lr = 1, layer_decay = {decay} }}")).phases[1].optimizer
+        assert optimizer == {"name": "sgd", "lr": 1, "layer_decay": float(decay)}
+
+
+def test_a_schedule_may_begin_and_end_at_the_learning_rate(tmp_path):
+    text = TEXT.replace("min_lr = 1e-6", "min_lr = 1e-3, warmup_lr = 1e-3")
+    assert read(tmp_path, text).phases[0].schedule["min_lr"] == 1e-3
+    scaled = TEXT.replace("lr = 1e-3", "base_lr = 1e-3").replace("min_lr = 1e-6", "min_lr = 5e-4")
+    assert read(tmp_path, scaled).phases[0].schedule["min_lr"] == 5e-4  # of a batch of 128
+
+
 def test_a_recipe_without_a_quick_form_has_none(tmp_path):
     assert read(tmp_path, TEXT.partition("[[recipes.scratch.quick]]")[0]).at(Budget.QUICK) == ()
 
@@ -100,6 +126,15 @@ MISTAKES = [
     ("lr = 1e-3", "lr = 0", 8, "lr: expected more than 0, got 0"),
     ("lr = 1e-3", "lr = nan", 8, "lr: expected a number, got nan"),
     ("lr = 1e-3, ", "", 8, "the key 'lr' is missing"),
+    ("lr = 1e-3", "base_lr = 0", 8, "base_lr: expected more than 0, got 0"),
+    ("lr = 1e-3", "base_lr = 'low'", 8, "base_lr: expected a number, got 'low'"),
+    ("lr = 1e-3", "lr = 1e-3, base_lr = 2e-3", 8, "expected lr or base_lr, which is the lr of 256 images, got both"),
+    ("lr = 1e-3", "lr_base = 1e-3", 8, "unknown key 'lr_base'; did you mean base_lr"),
+    ("lr = 1 }", "lr = 1, layer_decay = 0 }", 16, "layer_decay: expected more than 0, got 0"),
+    ("lr = 1 }", "lr = 1, layer_decay = 1.01 }", 16, "layer_decay: expected at most 1, got 1.01"),
+    ("lr = 1 }", "lr = 1, layer_decay = true }", 16, "layer_decay: expected a number, got True"),
+    ("min_lr = 1e-6", "min_lr = 2e-3", 9, "min_lr: expected at most the optimizer's lr, 0.001, got 0.002"),
+    ("min_lr = 1e-6", "warmup_lr = 2e-3", 9, "warmup_lr: expected at most the optimizer's lr, 0.001, got 0.002"),
     ("lr = 1 }", "lr = 'fast' }", 16, "lr: expected a number, got 'fast'"),
     ("lr = 0.1", "lr = -0.1", 22, "lr: expected more than 0, got -0.1"),
     ('name = "sgd"', "name = 3", 16, "name: expected a string, got 3"),
@@ -174,6 +209,12 @@ def test_a_mistake_in_a_recipe_is_named_by_its_line(tmp_path, old, new, line, me
     assert text.startswith(f"{tmp_path / 'a.toml'}:{line}")
     assert message in text
     assert text.isprintable()
+
+
+def test_a_schedule_is_held_to_the_learning_rate_of_the_batch(tmp_path):
+    text = TEXT.replace("lr = 1e-3", "base_lr = 1e-3").replace("min_lr = 1e-6", "min_lr = 6e-4")
+    with pytest.raises(UserError, match=r"a.toml:9 .* min_lr: expected at most the optimizer's lr, 0.0005, got 0.0006"):
+        read(tmp_path, text)
 
 
 def test_a_recipe_without_a_phase_is_none(tmp_path):

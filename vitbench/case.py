@@ -53,7 +53,8 @@ class Phase:
     Attributes:
         epochs: passes over the training images; the last partial batch of a pass is dropped.
         batch_size: images a step, over all devices.
-        optimizer: `name` of timm's optimizer, `lr`, and further arguments of it.
+        optimizer: `name` of timm's optimizer, `lr`, and further arguments of it; `layer_decay` is what `lr` is
+            multiplied by from each layer to the one in front of it.
         schedule: `name` ("constant" or "cosine"), `warmup_epochs`, `warmup_lr`, `min_lr`, and `epochs`, over which the
             cosine falls where that is not the phase: it is cut off at the last epoch.
         augmentation: operations of `vitbench.augment`, in order.

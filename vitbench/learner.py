@@ -133,7 +133,7 @@ class Learner:
 
     @property
     def lr(self) -> float:
-        """Learning rate of the last step, of the first parameter group."""
+        """Learning rate of the last step; the highest, where layers have rates of their own."""
         return self.lrs[int(self.plan.at) - 1]
 
     def state(self) -> dict[str, Any]:
@@ -163,7 +163,7 @@ class Learner:
         self.feed.begin(batches)
         plan.batches.copy_(batches)
         rates = [self.rates(first + at) for at in range(steps)]
-        self.lrs = [groups[0] for groups in rates]
+        self.lrs = [max(groups) for groups in rates]
         plan.rates.copy_(torch.tensor(rates))
         plan.factors.copy_(torch.tensor([factor(self.phase.weights.get(name), number) for name in self.total.names]))
         plan.progress.copy_(torch.arange(first, first + steps) / (self.phase.epochs * steps))

@@ -1,9 +1,14 @@
-"""The optimizer of a phase and its learning rates, both made by timm."""
+"""The optimizer of a phase and its learning rates, both made by timm.
+
+With `layer_decay` a layer learns slower the nearer it is to the pixels: its rate is the phase's times the decay to the
+power of its distance from what stands behind the last layer (Clark et al. 2020, arXiv:2003.10555).
+"""
 
 from collections.abc import Callable
 from typing import Any
 
 import torch
+from timm.models import group_parameters
 from timm.optim import create_optimizer_v2
 from timm.scheduler import create_scheduler_v2
 from torch import Tensor, nn
@@ -29,6 +34,34 @@ class Trained(nn.ModuleList):
                 names |= {f"{prefix}.{name}" for name in spared()}
         return names
 
+    def group_matcher(self, coarse: bool = False) -> Callable[[str], int]:
+        """The layer of each parameter by its name, as timm asks for it where rates differ from layer to layer.
+
+        Layers are those of the `group_matcher` of the network, or of the part of it that has one, and count as in that
+        alone. What lies outside of it, the terms among it, is of the last layer, where the classifier is.
+
+        Raises:
+            UserError: if no part of the network has such a method, or timm cannot use what it returns.
+        """
+        named = [(f"0.{name}." if name else "0.", module) for name, module in self[0].named_modules()]
+        found = [(prefix, one) for prefix, one in named if callable(getattr(one, "group_matcher", None))]
+        if not found:
+            network = type(getattr(self[0], "network", self[0])).__name__
+            raise UserError(
+                f"layer_decay needs to know the layers of {network}: expected a method group_matcher, as timm's "
+                "networks have one, got none; write it, or leave layer_decay out"
+            )
+        prefix, part = found[0]
+        try:
+            layers = group_parameters(part, part.group_matcher(coarse=coarse), reverse=True)
+        except (ValueError, TypeError) as error:
+            raise UserError(
+                f"group_matcher of {type(part).__name__}: expected patterns whose groups are numbers of layers, as "
+                f"timm's networks have them, got one that timm cannot use: {error}; write (?:…) for other groups"
+            ) from None
+        numbers = {prefix + name: number for name, number in layers.items()}
+        return lambda name: numbers.get(name, max(numbers.values()))
+
 
 def make(trained: Trained, phase: Phase, *, steps_per_epoch: int, device: torch.device) -> tuple[Any, Rates]:
     """The optimizer, and its learning rates.
@@ -38,7 +71,7 @@ def make(trained: Trained, phase: Phase, *, steps_per_epoch: int, device: torch.
         phase: `optimizer` and `schedule`.
 
     Raises:
-        UserError: if timm makes no such optimizer.
+        UserError: if timm makes no such optimizer, or `layer_decay` meets a network whose layers nobody knows.
     """
     arguments: dict[str, Any] = dict(phase.optimizer)
     name = arguments.pop("name")
@@ -87,7 +120,8 @@ def _rates(optimizer: torch.optim.Optimizer, phase: Phase, steps_per_epoch: int)
     stand_in = torch.optim.SGD([{"params": [torch.zeros(1)], **group} for group in copied])
     arguments: dict[str, Any] = dict(phase.schedule)
     if arguments.pop("name") == "constant":
-        return lambda step: [group["lr"] for group in stand_in.param_groups]
+        constant = [group["lr"] * group.get("lr_scale", 1.0) for group in stand_in.param_groups]
+        return lambda step: constant
     epochs = arguments.pop("epochs", phase.epochs)  # a longer cosine is cut off at the phase's end
     schedule, _ = create_scheduler_v2(
         stand_in,

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 
 from vitbench import leaves
@@ -10,8 +11,9 @@ from vitbench.errors import UserError
 from vitbench.objective import Call, Value, parse, parse_call
 from vitbench.sections import Section
 
-# timm's names of the optimizers that recipes in this field are written with.
 PHASES = ("phases", "quick")
+BASE_BATCH = 256  # images that `base_lr` is the learning rate of a step of (Goyal et al. 2017, arXiv:1706.02677)
+# timm's names of the optimizers that recipes in this field are written with.
 OPTIMIZERS = ("adam", "adamw", "sgd", "momentum", "nadamw", "lamb", "lars", "lion", "muon", "rmsprop", "adafactor")
 
 
@@ -100,12 +102,13 @@ def _phase(section: Section, *more: str) -> Phase:
     section.keys(
         *("epochs", "batch_size", "optimizer", "schedule", "augmentation", "mixing", "clip_grad", "weights", *more)
     )
-    epochs = _positive(section, "epochs", int)
+    epochs, batch_size = (_positive(section, key, int) for key in ("epochs", "batch_size"))
+    optimizer = _optimizer(section.section("optimizer"), batch_size)
     return Phase(
         epochs=epochs,
-        batch_size=_positive(section, "batch_size", int),
-        optimizer=_optimizer(section.section("optimizer")),
-        schedule=_schedule(section.section("schedule"), epochs),
+        batch_size=batch_size,
+        optimizer=optimizer,
+        schedule=_schedule(section.section("schedule"), epochs, optimizer["lr"]),
         augmentation=tuple(_operations(section, "augmentation")),
         mixing=_mixing(section),
         clip_grad=_positive(section, "clip_grad", float) if "clip_grad" in section.content else None,
@@ -113,31 +116,46 @@ def _phase(section: Section, *more: str) -> Phase:
     )
 
 
-def _optimizer(section: Section) -> dict[str, Value]:
-    section.keys("name", "lr", "weight_decay", "betas", "eps", "momentum")
+def _optimizer(section: Section, batch_size: int) -> dict[str, Any]:
+    """The optimizer of a phase with batches of so many images; whichever way its learning rate is written, `lr`."""
+    section.keys("name", "lr", "base_lr", "weight_decay", "betas", "eps", "momentum", "layer_decay")
     section.one_of("name", OPTIMIZERS)
-    _positive(section, "lr", float)
+    content = {"lr" if key == "base_lr" else key: value for key, value in section.content.items()}
+    if len(content) < len(section.content):
+        where = f"{section.where('base_lr')} [{section.name}]"
+        raise UserError(f"{where}: expected lr or base_lr, which is the lr of {BASE_BATCH} images, got both; keep one")
+    if "base_lr" in section.content:
+        # In decimals, so that 1.5e-4 of a batch of 1408 is the number that 8.25e-4 is.
+        content["lr"] = float(Decimal(str(_positive(section, "base_lr", float))) * batch_size / BASE_BATCH)
+    else:
+        _positive(section, "lr", float)
     for name in ("weight_decay", "eps"):
         _not_negative(section, name)
     if _not_negative(section, "momentum") >= 1:
         found = section.content["momentum"]
         raise UserError(f"{section.where('momentum')} [{section.name}] momentum: expected less than 1, got {found}")
+    if "layer_decay" in content and _positive(section, "layer_decay", float) > 1:
+        where = f"{section.where('layer_decay')} [{section.name}]"
+        raise UserError(f"{where} layer_decay: expected at most 1, got {content['layer_decay']}")
     betas = section.get("betas", list, [0.0, 0.0])
     if len(betas) != 2 or not all(type(one) in (int, float) and 0 <= one < 1 for one in betas):
         where = f"{section.where('betas')} [{section.name}]"
         raise UserError(f"{where} betas: expected two numbers, from 0 up and less than 1, got {betas}")
-    return section.content
+    return content
 
 
-def _schedule(section: Section, epochs: int) -> dict[str, Value]:
-    """The schedule of a phase of so many epochs."""
+def _schedule(section: Section, epochs: int, lr: float) -> dict[str, Value]:
+    """The schedule of a phase of so many epochs, whose optimizer has that learning rate."""
     section.keys("name", "warmup_epochs", "warmup_lr", "min_lr", "epochs")
     if section.one_of("name", ["constant", "cosine"]) == "constant":
         section.keys("name")
     if "epochs" in section.content:
         epochs = _positive(section, "epochs", int)
     for name in ("warmup_lr", "min_lr"):
-        _not_negative(section, name)
+        found = _not_negative(section, name)
+        if found > lr:
+            where = f"{section.where(name)} [{section.name}]"
+            raise UserError(f"{where} {name}: expected at most the optimizer's lr, {lr:g}, got {found:g}")
     warmup = _not_negative(section, "warmup_epochs")
     if warmup >= epochs:
         where = f"{section.where('warmup_epochs')} [{section.name}]"
