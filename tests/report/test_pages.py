@@ -274,7 +274,7 @@ def pretrained(tmp_path):
     cases = Selection().cases([own])
     a_pretraining.leave(store, cases[0])
     for case in cases:
-        for one in (case, case.baseline, case.before(Budget.QUICK)):
+        for one in case.needed(Budget.QUICK):
             identity = of_run(one, budget=Budget.QUICK)
             made += measurements(one, store.read(identity), machine="")
             found.take(store.read(identity), store.folder(identity), machine="")
