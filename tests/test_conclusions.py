@@ -240,6 +240,48 @@ def test_a_model_can_be_held_against_others(model, others, relation, holding):
     assert one.judge(lambda model, dataset, metric: rows.get(model, [])) == holding
 
 
+@pytest.mark.parametrize(
+    ("value", "relation", "holding"),
+    [
+        (3.64, "lower", Holding.HOLDS),
+        (3.66, "lower", Holding.CONTRADICTED),
+        (3.66, "higher", Holding.HOLDS),
+        (3.65, "lower", Holding.UNDECIDED),
+        (None, "lower", Holding.NOT_RUN),
+    ],
+)
+def test_a_number_can_stand_on_the_right(value, relation, holding):
+    assert judged({"ce": value}, left="ce", right=3.65, relation=relation, metric="params") == holding
+
+
+def test_a_number_has_no_error_of_its_own():
+    # One mean of standard error 0.5 is known to 1.96 * 0.5 = 0.98.
+    assert judged({"ce": 61.0}, error=0.5, left="ce", right=60.0) == Holding.HOLDS
+    assert judged({"ce": 60.9}, error=0.5, left="ce", right=60.0) == Holding.UNDECIDED
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "error", "holding"),
+    [
+        (3.64, 3.72, 0.0, Holding.HOLDS),
+        (3.72, 3.64, 0.0, Holding.HOLDS),
+        (0.26, 0.26, 0.0, Holding.HOLDS),
+        (64.12, 64.02, 0.0, Holding.HOLDS),  # 0.10000000000000853 in binary
+        (64.13, 64.02, 0.0, Holding.CONTRADICTED),
+        (3.5, 3.72, 0.0, Holding.CONTRADICTED),
+        (60.0, 60.0, 0.5, Holding.UNDECIDED),  # known to 1.39, which is more than 0.1
+        (None, 60.0, 0.0, Holding.NOT_RUN),
+    ],
+)
+def test_near_is_within_the_bound_on_either_side(left, right, error, holding):
+    values = {"ce": right, "ce + 0.1*me": left}
+    assert judged(values, error=error, relation="near", by_at_most=0.1) == holding
+
+
+def test_what_nothing_is_known_of_decides_nothing():
+    assert judged({"ce": 200.0, "ce + 0.1*me": 20.0}, error=float("inf"), relation="lower") == Holding.UNDECIDED
+
+
 def test_every_pair_of_model_and_data_set_is_asked_for():
     asked = []
 
@@ -302,6 +344,12 @@ def test_an_entry_without_what_it_needs_is_refused(tmp_path, key):
         ('"ce"', '"ce"\nright_models = []', 10, "right_models: expected at least one right_model, got none"),
         ('"ce"', '"others"\nright_models = ["cvt"]', 9, "others are rows of the model itself; leave right_models"),
         ('"ce"', '"ce + 0.1*drloc"\nright_models = ["cvt"]', 9, "Table 1 prints no accuracy of cvt under"),
+        ('"ce"', '3.5\nright_models = ["cvt"]', 9, "a number is of no model; leave right_models or 3.5 out"),
+        ('"ce"', "true", 9, "right: expected a string, got True"),
+        ('"ce"', "nan", 9, "right: expected a number, got nan"),
+        ('"higher"', '"near"', 8, "what is near needs the bound by_at_most, and no other"),
+        ("= 4", "= 4\nin_print = 1", 11, "in_print: expected true or false, got 1"),
+        ('"ce"', '"ce"\nmetric = "knn"', 7, "Table 1 prints no knn of vit under 'ce + any*me'"),
         ("= 4", "= 4\nholds_for = 2", 11, "holds_for: expected 1 to 1 pairs, got 2"),
         ("= 4", "= 4\nholds_for = 0", 11, "holds_for: expected 1 to 1 pairs, got 0"),
         ("= 4", "= true", 10, "by_at_least: expected a number, got True"),
@@ -313,3 +361,22 @@ def test_a_wrong_value_is_named_by_its_line(tmp_path, old, new, line, message):
         read(tmp_path, ENTRY.replace(old, new))
     assert str(refused.value).startswith(f"{tmp_path / 'a.toml'}:{line}")
     assert message in str(refused.value)
+
+
+def test_a_metric_that_is_not_printed_may_be_judged_by_ours_where_the_entry_says_so(tmp_path):
+    found = read(tmp_path, f'{ENTRY}metric = "epoch_of_best"\nin_print = false\n')
+    assert (found.metric, found.in_print) == ("epoch_of_best", False)
+    with pytest.raises(UserError, match=r"prints no number of vit under 'ce \+ 0\.1\*drloc'"):
+        read(tmp_path, ENTRY.replace('= "ce"', '= "ce + 0.1*drloc"') + 'metric = "epoch_of_best"\nin_print = false\n')
+
+
+def test_a_size_is_printed_for_no_data_set_and_stands_for_all(tmp_path):
+    size = Printed(model="vit", objective=parse("ce"), claim=Claim(metric="params", value=3.64))
+    tables = {"1": [*TABLES["1"], size]}
+    path = tmp_path / "a.toml"
+    path.write_text(
+        ENTRY.replace('"ce + any*me"', '"ce"').replace('right    = "ce"', "right = 4") + 'metric = "params"'
+    )
+    (section,) = sections.read(path).list_of_sections("conclusions")
+    found = Conclusion.read(section, tables=tables)
+    assert (found.right, found.datasets) == (4.0, ("cifar10",))

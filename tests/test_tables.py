@@ -212,6 +212,79 @@ def test_a_case_has_the_notes_of_its_claims(mine):
     assert noted == ["mine/2/vit/ce+0.1drloc/cifar10/paper", "mine/2/vit/ce+0.1drloc/cifar10/code"]
 
 
+def test_rows_that_one_recipe_each_runs_need_no_name_in_the_id(tmp_path):
+    text = TEXT.replace(
+        '["vit", "ce", 80.0], ["cvt", "ce", 81.0]', '["vit", "ce + drloc", 80.0], ["cvt", "ce + drloc", 81.0]'
+    )
+    text = text.replace(
+        'title = "In parts"\nwhere = "there"\nrecipes = ["paper", "code"]',
+        'title = "In parts"\nwhere = "there"\nrecipe = "paper"',
+    )
+    text = text.replace('dataset = "cifar10", text = "a notebook"', 'dataset = "cifar10", text = "x"').replace(
+        'model = "cvt", objective = "ce", dataset', 'model = "cvt", objective = "ce + drloc", dataset'
+    )
+    found = table(load(tmp_path, text), "3")
+    assert [(case.id.removeprefix("mine/3/"), case.recipe.name) for case in found.cases] == [
+        ("vit/ce/cifar10", "paper"),
+        ("cvt/ce/cifar10", "paper"),
+        ("vit/ce+drloc/cifar10", "rerun"),
+        ("cvt/ce+drloc/cifar10", "rerun"),
+    ]
+    assert found.readings == ("",)
+
+
+def test_what_is_printed_only_may_do_without_a_recipe_and_is_no_case(tmp_path):
+    text = TEXT.replace('recipe = "rerun"\ncolumns', 'status = "printed-only"\nreason = "a curve"\ncolumns')
+    found = table(load(tmp_path, text), "4")
+    assert (found.cases, found.columns) == ((), ())
+    assert [(one.cell, one.claim.value, one.recipes) for one in found.printed] == [(("vit", "ce", "cifar10"), 90.0, ())]
+
+
+MACS = """\
+[tables."5"]
+title = "Costs"
+where = "there"
+convention = "layers"
+[[tables."5".parts]]
+recipe = "paper"
+columns = ["cifar10", { dataset = "", metric = "params" }, { dataset = "", metric = "macs" }]
+rows = [["vit", "ce", 70.0, 15, 1.0]]
+[[tables."5".parts]]
+recipe = "code"
+convention = "without attention"
+columns = ["cifar10", { dataset = "", metric = "params" }, { dataset = "", metric = "macs" }]
+rows = [["cvt", "ce", 71.0, 15, 0.5]]
+"""
+
+
+def test_printed_macs_name_what_they_count_and_nothing_else_does(tmp_path):
+    found = table(load(tmp_path, TEXT + MACS), "5")
+    assert [(one.model, one.claim.metric, one.claim.convention) for one in found.printed] == [
+        ("vit", "accuracy", ""),
+        ("vit", "params", ""),
+        ("vit", "macs", "layers"),
+        ("cvt", "accuracy", ""),
+        ("cvt", "params", ""),
+        ("cvt", "macs", "without attention"),
+    ]
+
+
+# The line is counted from the table's heading.
+@pytest.mark.parametrize(
+    ("old", "new", "line", "message"),
+    [
+        ('convention = "layers"\n', "", 0, "the key 'convention' is missing"),
+        ('"layers"', '"layer"', 3, "unknown convention 'layer'; did you mean layers"),
+        ('"without attention"', '"macs"', 10, "unknown convention 'macs'; known: fvcore, layers, matmul+conv, without"),
+    ],
+)
+def test_macs_of_no_known_convention_are_refused(tmp_path, old, new, line, message):
+    with pytest.raises(UserError) as refused:
+        load(tmp_path, TEXT + MACS.replace(old, new))
+    assert f"mine.toml:{TEXT.count(chr(10)) + 1 + line}" in str(refused.value)
+    assert message in str(refused.value)
+
+
 # What stands there, what is written instead, what the error says; the error names the line of the edit.
 MISTAKES = {
     "no such kind of table": ('of = "datasets"', 'of = "dataset"', "unknown of 'dataset'; did you mean datasets"),

@@ -166,6 +166,7 @@ class Claim:
         source: "printed", "rerun" (the authors' own second run) or "read-off" (from a curve).
         reason: what is missing to run its case, where the status is not "runnable".
         note: what must be known to read it, such as a misprint.
+        convention: of MACs, what they count: one of `metrics.CONVENTIONS`.
     """
 
     metric: str
@@ -174,6 +175,7 @@ class Claim:
     status: Status = Status.RUNNABLE
     reason: str = ""
     note: str = ""
+    convention: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -28,19 +28,21 @@ Row = tuple[Objective, float | None, float]
 Rows = Callable[[str, str, str], Sequence[Row]]
 
 _KEYS = ("text", "where", "table", "models", "datasets", "left", "is", "right", "right_models", "metric", "holds_for")
+_RELATIONS = ("higher", "lower", "near")
 _BOUNDS = ("by_at_least", "by_at_most")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Conclusion:
-    """One statement of the text: in `metric`, `left` is higher or lower than `right`.
+    """One statement of the text: in `metric`, `left` is higher or lower than `right`, or near it.
 
     Attributes:
         left, right: an objective; with `any*` for a weight, every row of the table with these terms, of which
-            the best counts; `right` may be "others", the table's other rows of the model.
-        relation: "higher" or "lower".
+            the best counts; `right` may be "others", the table's other rows of the model, or a number.
+        relation: "higher", "lower" or "near".
         right_models: models whose rows `right` stands for, of which the best counts; empty: the model of `left`.
-        by_at_least, by_at_most: bounds on the difference, in units of the metric, or None.
+        by_at_least, by_at_most: bounds on the difference, in units of the metric, or None; what is near has the second.
+        in_print: whether the table prints numbers of the metric; else ours alone can bear the statement out.
         holds_for: "all" pairs of model and data set, "most" of them (more than half), or at least so many.
     """
 
@@ -51,12 +53,13 @@ class Conclusion:
     datasets: tuple[str, ...]
     left: str
     relation: str
-    right: str
+    right: str | float
     metric: str
     by_at_least: float | None
     by_at_most: float | None
     holds_for: str | int = "all"
     right_models: tuple[str, ...] = ()
+    in_print: bool = True
 
     @classmethod
     def read(cls, section: Section, *, tables: Mapping[str, Sequence[Printed]]) -> "Conclusion":
@@ -69,7 +72,7 @@ class Conclusion:
         Raises:
             UserError: for an unknown, missing or impossible value, or a side that is no row of the table.
         """
-        section.keys(*_KEYS, *_BOUNDS)
+        section.keys(*_KEYS, *_BOUNDS, "in_print")
         table = section.one_of("table", list(tables))
         models = sorted({one.model for one in tables[table]} - {""})
         conclusion = cls(
@@ -79,15 +82,18 @@ class Conclusion:
             models=_names(section, "models", models),
             datasets=_names(section, "datasets", sorted({one.dataset for one in tables[table]} - {""})),
             left=section.get("left", str),
-            relation=section.one_of("is", ["higher", "lower"]),
-            right=section.get("right", str),
+            relation=section.one_of("is", _RELATIONS),
+            right=_right(section),
             metric=section.one_of("metric", list(METRICS), "accuracy"),
             right_models=_names(section, "right_models", models) if "right_models" in section.content else (),
             holds_for=_quantifier(section),
+            in_print=section.get("in_print", bool, True),
             **{bound: section.get(bound, float, None) for bound in _BOUNDS},
         )
         for side in ("left", "right"):
             conclusion._check(side, section, tables[table])
+        if conclusion.relation == "near" and (conclusion.by_at_most is None or conclusion.by_at_least is not None):
+            raise UserError(f"{section.where('is')}: what is near needs the bound by_at_most, and no other")
         pairs = len(conclusion.models) * len(conclusion.datasets)
         if isinstance(conclusion.holds_for, int) and not 1 <= conclusion.holds_for <= pairs:
             where = section.where("holds_for")
@@ -96,17 +102,20 @@ class Conclusion:
 
     def _check(self, side: str, section: Section, printed: Sequence[Printed]) -> None:
         text, where = getattr(self, side), section.where(side)
-        if side == "right" and text == "others":
+        if side == "right" and (text == "others" or isinstance(text, float)):
             if self.right_models:
-                raise UserError(f"{where}: others are rows of the model itself; leave right_models or others out")
+                what = "others are rows of the model itself" if text == "others" else "a number is of no model"
+                raise UserError(f"{where}: {what}; leave right_models or {text} out")
             return
         _pattern(text, where=where)
         models = self.right_models if side == "right" and self.right_models else self.models
         for model, dataset in product(models, self.datasets):
-            cell = (model, dataset, self.metric)
-            rows = [one.objective for one in printed if (one.model, one.dataset, one.claim.metric) == cell]
-            if not any(objective and _matches(text, objective) for objective in rows):
-                what = f"Table {self.table} prints no {self.metric} of {model} under {text!r} on {dataset}"
+            # The size of a network is printed for no data set, and so for all.
+            rows = [one for one in printed if one.model == model and one.dataset in ("", dataset)]
+            rows = [one for one in rows if not self.in_print or one.claim.metric == self.metric]
+            if not any(one.objective and _matches(text, one.objective) for one in rows):
+                number = self.metric if self.in_print else "number"
+                what = f"Table {self.table} prints no {number} of {model} under {text!r} on {dataset}"
                 raise UserError(f"{where}: {what}; write {side} as a row of the table is written")
 
     def judge(self, rows: Rows) -> Holding:
@@ -127,20 +136,30 @@ class Conclusion:
         own = rows(model, dataset, self.metric)
         theirs = [row for one in self.right_models for row in rows(one, dataset, self.metric)]
         left = [row for row in own if _matches(self.left, row[0])]
-        beside = theirs if self.right_models else own
-        right = [row for row in beside if (row not in left if self.right == "others" else _matches(self.right, row[0]))]
-        best_left, best_right = _best(left, self.metric), _best(right, self.metric)
+        best_left, best_right = _best(left, self.metric), self._right_side(left, theirs if self.right_models else own)
         if best_left is None or best_right is None:
             return Holding.NOT_RUN
-        gap = best_left[0] - best_right[0] if self.relation == "higher" else best_right[0] - best_left[0]
         noise = 1.96 * math.hypot(best_left[1], best_right[1])  # 95 % interval of a difference of two means
-        # A bound is widened by 1e-9 because 64.02 - 62.02 is less than 2 in binary.
-        checks = [gap] if self.by_at_least is None else [gap - self.by_at_least + 1e-9]
-        if self.by_at_most is not None:
-            checks.append(self.by_at_most - gap + 1e-9)
+        checks = self._checks(best_left[0] - best_right[0])
         if any(abs(check) <= noise for check in checks):
             return Holding.UNDECIDED
         return Holding.HOLDS if all(check > 0 for check in checks) else Holding.CONTRADICTED
+
+    def _right_side(self, left: Sequence[Row], beside: Sequence[Row]) -> tuple[float, float] | None:
+        if isinstance(self.right, float):
+            return self.right, 0.0
+        text = self.right
+        return _best(
+            [row for row in beside if (row not in left if text == "others" else _matches(text, row[0]))], self.metric
+        )
+
+    def _checks(self, difference: float) -> list[float]:
+        """What has to be more than 0. A bound is widened by 1e-9 because 64.02 - 62.02 is less than 2 in binary."""
+        if self.relation == "near":
+            return [float(self.by_at_most or 0.0) - abs(difference) + 1e-9]
+        gap = difference if self.relation == "higher" else -difference
+        checks = [gap] if self.by_at_least is None else [gap - self.by_at_least + 1e-9]
+        return checks if self.by_at_most is None else [*checks, self.by_at_most - gap + 1e-9]
 
 
 def _best(rows: Sequence[Row], metric: str) -> tuple[float, float] | None:
@@ -160,6 +179,12 @@ def _names(section: Section, key: str, known: Sequence[str]) -> tuple[str, ...]:
         if name not in known:
             raise unknown(kind, str(name), known, where=section.where(key))
     return tuple(names)
+
+
+def _right(section: Section) -> str | float:
+    is_number = type(section.content.get("right")) in (int, float)
+    right: str | float = section.get("right", float if is_number else str)
+    return right
 
 
 def _quantifier(section: Section) -> str | int:

@@ -50,13 +50,17 @@ METRICS: dict[str, Metric] = {
         Metric(name="macs", unit="G", better="lower", decimals=3),
         Metric(name="macs_fvcore", unit="G", better="lower", decimals=3),
         Metric(name="macs_layers", unit="G", better="lower", decimals=3),
+        Metric(name="macs_without_attention", unit="G", better="lower", decimals=3),
         Metric(name="term_params", unit="M", better="lower"),
         Metric(name="training_macs", unit="G", better="lower", decimals=3),
         Metric(name="training_macs_ratio", unit="x", better="lower"),
         Metric(name="loss", unit="", better="lower", low=-float("inf"), decimals=4),
+        Metric(name="first_loss", unit="", better=None, low=-float("inf"), decimals=4),
+        Metric(name="epoch_of_best", unit="epoch", better=None, decimals=0),
+        Metric(name="epochs", unit="epochs", better=None, decimals=0),
+        # Of a pre-training, on the masked patches of test images; the second is what predicting their mean would have.
         Metric(name="reconstruction_mse", unit="", better="lower", decimals=4),
         Metric(name="mean_patch_mse", unit="", better=None, decimals=4),
-        Metric(name="epoch_of_best", unit="epoch", better=None, decimals=0),
         Metric(name="train_images", unit="images", better=None, decimals=0),
         Metric(name="test_images", unit="images", better=None, decimals=0),
         Metric(name="classes", unit="classes", better=None, decimals=0),
@@ -71,4 +75,12 @@ METRICS: dict[str, Metric] = {
         Metric(name="memory_ratio", unit="x", better="lower", portable=False),
         Metric(name="train_seconds", unit="s", better="lower", decimals=1, portable=False),
     )
+}
+
+# What a printed number of MACs may count, and the metric that counts it so; see docs/decisions/0005-macs.md.
+CONVENTIONS = {
+    "matmul+conv": "macs",
+    "fvcore": "macs_fvcore",
+    "layers": "macs_layers",
+    "without attention": "macs_without_attention",
 }

@@ -61,11 +61,12 @@ class Setting:
     stopwatch: Stopwatch | None = None
 
 
-def execute(identity: Identity, setting: Setting, *, fresh: bool = False) -> Record:
+def execute(identity: Identity, setting: Setting, *, fresh: bool = False, with_weights: bool = False) -> Record:
     """Do a run, or read it where it is done already, by this process or by another one meanwhile.
 
     Args:
         fresh: do it again although there is a record; the old record stays until the new one replaces it.
+        with_weights: do it again where its weights are not there, as where only its record came from another machine.
 
     Raises:
         UserError: for absent or broken data, and for arguments that a leaf refuses.
@@ -77,7 +78,8 @@ def execute(identity: Identity, setting: Setting, *, fresh: bool = False) -> Rec
     kinds = {"run": _train, "pretraining": _train, "size": _count, "inference": _time, "training": _time}
     with setting.store.lock(identity, wait=setting.wait):
         record = setting.store.read(identity)
-        if record is None or fresh:
+        is_bare = with_weights and not (setting.store.folder(identity) / WEIGHTS).exists()
+        if record is None or fresh or is_bare:
             checkpoints = _checkpoints(identity, setting)
             if fresh:
                 checkpoints.clear()
@@ -180,10 +182,8 @@ def _start(model: nn.Module, identity: Identity, setting: Setting) -> None:
         path = published.ensure(identity.model, setting.weights)
         weights.load(model, identity.model, path, digest=identity.weights, image_size=identity.image_size)
     if identity.pretraining is not None:
-        path = setting.store.folder(identity.pretraining) / WEIGHTS
-        # A record may have come from another machine without the weights; then it is done again.
-        execute(identity.pretraining, setting, fresh=not path.exists())
-        pretrained.load(model, path)
+        execute(identity.pretraining, setting, with_weights=True)
+        pretrained.load(model, setting.store.folder(identity.pretraining) / WEIGHTS)
 
 
 def _watch(identity: Identity, setting: Setting, keeper: Checkpoints, examination: Examination) -> Watch:

@@ -16,6 +16,7 @@ _KINDS: dict[type, str] = {
     str: "a string",
     int: "a whole number",
     float: "a number",
+    bool: "true or false",
     dict: "a table",
     list: "a list",
 }

@@ -11,13 +11,13 @@ from typing import Any, ClassVar
 from vitbench import leaves
 from vitbench.case import Case, Claim, Model, Recipe, Status
 from vitbench.errors import UserError, unknown
-from vitbench.metrics import METRICS
+from vitbench.metrics import CONVENTIONS, METRICS
 from vitbench.objective import Objective, Value, parse
 from vitbench.sections import Section
 
 SOURCES = ("printed", "rerun", "read-off")
 _CELLS = ("columns", "rows", "note", "notes")
-_PART = (*_CELLS, "recipe", "recipes", "source", "status", "reason")
+_PART = (*_CELLS, "recipe", "recipes", "source", "status", "reason", "convention")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,7 +143,8 @@ class Reader:
         for one in printed:
             for recipe in one.recipes:
                 claims.setdefault((*one.cell, recipe), []).append(one.claim)
-        has_readings = len({recipe for *_, recipe in claims}) > 1
+        cells = {tuple(cell) for *cell, _ in claims}
+        has_readings = len(cells) < len(claims)  # some cell is run by several, else none has to be named
         for (model, objective, dataset, recipe), found in claims.items():
             yield Case(
                 paper=self.paper,
@@ -219,7 +220,7 @@ class _Part:
             if value != "-":
                 claim = _claim(metric, value, self._standing(dataset), where=where)
                 yield Printed(
-                    claim=replace(claim, source=source),
+                    claim=replace(claim, source=source, convention=self._convention(metric)),
                     model=model,
                     objective=objective,
                     dataset=dataset,
@@ -230,8 +231,16 @@ class _Part:
         """The part where it has one of the keys, else the table."""
         return self.section if self.section.content.keys() & set(keys) else self.table
 
+    def _convention(self, metric: str) -> str:
+        """What printed MACs count; it has to be said, for the number means nothing without it."""
+        return self._holder("convention").one_of("convention", list(CONVENTIONS)) if metric == "macs" else ""
+
     def _recipes(self) -> tuple[str, ...]:
+        """Names of what its cells are run by; none of what is printed only, which may do without."""
         section, known = self._holder("recipe", "recipes"), list(self.reader.recipes)
+        is_named = {"recipe", "recipes"} & section.content.keys()
+        if not is_named and self._holder("status").get("status", str, "") == Status.PRINTED_ONLY:
+            return ()
         if "recipes" not in section.content:
             return (section.one_of("recipe", known),)
         where, names = section.where("recipes"), section.get("recipes", list)

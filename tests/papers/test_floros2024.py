@@ -11,7 +11,7 @@ from vitbench import papers
 from vitbench.case import Budget
 from vitbench.identity import of_run
 from vitbench.objective import parse
-from vitbench.report import tables
+from vitbench.report import conclusions
 from vitbench.report.results import Results
 from vitbench.selection import Selection
 
@@ -184,7 +184,7 @@ def test_the_terms_are_those_of_sections_3_2_and_3_3():
 
 
 def test_of_its_conclusions_its_own_numbers_contradict_one():
-    _, judged = tables.conclusion_table(paper(), Results([]), [])
+    _, judged = conclusions.conclusion_table(paper(), Results([]), [])
     contradicted = {text: holding for text, _, holding in judged if holding != "holds"}
     assert contradicted == {"ME consistently improves performance on CIFAR": "contradicted"}
     assert len(judged) == len(paper().conclusions) > 20

@@ -287,6 +287,120 @@ is = "higher"
 right = "ce"
 """
 
+MASKED = """\
+title = "First masked, then fine-tuned"
+authors = "D. Four"
+year = 2024
+venue = "Preprint"
+
+[models]
+cvt = { printed = "CvT-9", full = "cvt/floros2024", tiny = "cvt/tiny" }
+vit = { printed = "Mae-ViT", full = "vit/floros2024", tiny = "vit/tiny" }
+
+[recipes.plain]
+protocol = "paper"
+selection = "last"
+[[recipes.plain.phases]]
+epochs = 300
+batch_size = 128
+optimizer = { name = "adamw", lr = 5e-4 }
+schedule = { name = "constant" }
+[[recipes.plain.quick]]
+epochs = 2
+batch_size = 16
+optimizer = { name = "adam", lr = 1e-3 }
+schedule = { name = "constant" }
+
+[recipes.masked]
+protocol = "paper"
+selection = "last"
+[recipes.masked.pretraining]
+objective = "mae"
+dataset = "cifar100"
+[[recipes.masked.pretraining.phases]]
+epochs = 4000
+batch_size = 1408
+optimizer = { name = "adamw", lr = 8.25e-4 }
+schedule = { name = "cosine", warmup_epochs = 400 }
+augmentation = ["flip"]
+[[recipes.masked.pretraining.quick]]
+epochs = 3
+batch_size = 16
+optimizer = { name = "adam", lr = 1e-3 }
+schedule = { name = "constant" }
+[[recipes.masked.phases]]
+epochs = 300
+batch_size = 768
+optimizer = { name = "adamw", lr = 3e-3 }
+schedule = { name = "cosine", warmup_epochs = 20 }
+[[recipes.masked.quick]]
+epochs = 2
+batch_size = 16
+optimizer = { name = "adam", lr = 1e-3 }
+schedule = { name = "constant" }
+
+[tables."3"]
+title = "Accuracy and size"
+where = "page 4"
+notes = [{ model = "vit", objective = "ce", metric = "macs", text = "attention is left out" }]
+[[tables."3".parts]]
+recipe = "plain"
+convention = "layers"
+columns = ["cifar10", "cifar100", { dataset = "", metric = "params" }, { dataset = "", metric = "macs" }]
+rows = [["cvt", "ce", 94.00, 76.00, 3.72, 0.26]]
+[[tables."3".parts]]
+recipe = "masked"
+convention = "without attention"
+columns = ["cifar10", "cifar100", { dataset = "", metric = "params" }, { dataset = "", metric = "macs" }]
+rows = [["vit", "ce", 96.00, 78.00, 3.64, 0.26]]
+
+[tables."figure-2"]
+title = "The loss *falls*"
+where = "page 3"
+status = "printed-only"
+reason = "a curve of a pre-training"
+notes = [{ model = "vit", objective = "mae", dataset = "cifar100", text = "by its caption" }]
+columns = [{ dataset = "cifar100", metric = "loss" }, { dataset = "cifar100", metric = "epochs" }]
+rows = [["vit", "mae", 0.019711, 3703], ["cvt", "mae", "-", 3700]]
+
+[[conclusions]]
+text = "It has fewer than 3.65 M"
+where = "abstract"
+table = "3"
+models = ["vit"]
+datasets = ["cifar10", "cifar100"]
+metric = "params"
+left = "ce"
+is = "lower"
+right = 3.65
+
+[[conclusions]]
+text = "It has the MACs of CvT"
+where = "page 5"
+table = "3"
+models = ["vit"]
+datasets = ["cifar10"]
+metric = "macs"
+left = "ce"
+is = "near"
+by_at_most = 0.01
+right = "ce"
+right_models = ["cvt"]
+
+[[conclusions]]
+text = "It is faster than CvT"
+where = "page 5"
+table = "3"
+models = ["vit"]
+datasets = ["cifar10"]
+metric = "epoch_of_best"
+in_print = false
+left = "ce"
+is = "lower"
+right = "ce"
+right_models = ["cvt"]
+"""
+
 
 @pytest.fixture
 def paper(tmp_path):
@@ -300,6 +414,14 @@ def twofold(tmp_path):
     """A paper whose tables are run by several recipes."""
     path = tmp_path / "twofold2025.toml"
     path.write_text(TWOFOLD)
+    return papers.load(path)
+
+
+@pytest.fixture
+def masked(tmp_path):
+    """A paper of which one network is pre-trained, and the sizes of all are printed."""
+    path = tmp_path / "masked2024.toml"
+    path.write_text(MASKED)
     return papers.load(path)
 
 
@@ -363,6 +485,17 @@ def of_twofold(measured):
         return measured(
             model, objective, dataset, value, metric, **{"paper": "twofold2025", "recipe": recipe, **changes}
         )
+
+    return make
+
+
+@pytest.fixture
+def size_of_masked(measured):
+    """Makes one count of the paper of which one network is pre-trained."""
+
+    def make(model, metric, value, dataset="cifar10"):
+        plain = {"paper": "masked2024", "recipe": "", "seed": "", "machine": "any", "device": ""}
+        return measured(model, "ce", dataset, value, metric, **plain)
 
     return make
 

@@ -90,6 +90,35 @@ def test_a_size_that_was_not_counted_is_not_judged(twofold, of_twofold):
     assert [row[5:8] for row in rows] == [["-", "cifar100", "not run"]] * 2
 
 
+@pytest.fixture
+def counted(size_of_masked):
+    """Sizes with 10 classes; CvT has 0.262 G by its layers and 0.249 G in products, ViT 0.264 G without attention."""
+    made = [size_of_masked("cvt", "params", 3.7166), size_of_masked("vit", "params", 3.63649)]
+    made += [size_of_masked("cvt", "macs", 0.249), size_of_masked("cvt", "macs_layers", 0.262)]
+    return [*made, size_of_masked("vit", "macs", 0.616), size_of_masked("vit", "macs_without_attention", 0.264)]
+
+
+def test_macs_are_judged_as_they_were_counted_and_what_leaves_out_attention_by_the_whole(masked, counted):
+    headers, rows = costs.printed_size_table(costs.printed_sizes(masked, Results(counted)))
+    assert headers[4:8] == ["printed", "counted as", "ours, counted so", "ours, matmul+conv"]
+    assert [[row[0], row[3], *row[4:8], row[9]] for row in rows] == [
+        ["CvT-9", "params (M)", "3.72", "", "3.72", "", "reproduced"],
+        ["CvT-9", "macs (G)", "0.26", "layers", "0.262", "0.249", "reproduced"],
+        ["Mae-ViT", "params (M)", "3.64", "", "3.64", "", "reproduced"],
+        ["Mae-ViT", "macs (G)", "0.26", "without attention", "0.264", "0.616", "deviates"],
+    ]
+    assert rows[3][10] == "attention is left out"
+
+
+def test_macs_that_were_not_counted_in_their_convention_are_not_judged(masked, counted):
+    less = [one for one in counted if one.metric in ("params", "macs")]
+    _, rows = costs.printed_size_table(costs.printed_sizes(masked, Results(less)))
+    assert [row[6:8] + row[9:10] for row in rows if row[5]] == [
+        ["-", "0.249", "not run"],
+        ["-", "0.616", "deviates"],
+    ]
+
+
 def test_a_paper_without_printed_sizes_has_none(paper, results):
     assert costs.printed_sizes(paper, results) == []
 

@@ -88,3 +88,25 @@ def test_a_row_that_a_user_adds_stands_in_its_table(twofold, paper, results):
     text = "\n".join(printed.sections(paper, [*paper.cases, added], results, Budget.PAPER))
     assert "| Mine " in text.partition("### Table 3 ")[2]
     assert "| Mine " not in text.partition("### Table 3 ")[0]
+
+
+def test_a_table_whose_rows_have_recipes_of_their_own_names_them_all(masked):
+    page = "\n\n".join(printed.sections(masked, masked.cases, Results([]), Budget.PAPER))
+    assert "Accuracy and size. Recipe `plain` of CvT-9; `masked` of Mae-ViT, accuracies in percent." in part(page, "3")
+
+
+def test_a_table_of_which_nothing_is_run_is_shown_as_it_is_printed(masked):
+    page = "\n\n".join(printed.sections(masked, masked.cases, Results([]), Budget.PAPER))
+    shown = page.partition("### Figure 2 (page 3)\n\n")[2]
+    assert shown.splitlines() == [
+        r"The loss \*falls\*. In print only: a curve of a pre-training.",
+        "",
+        "| Model   | Loss   | Data     | loss     | epochs (epochs)   |",
+        "|---------|--------|----------|----------|-------------------|",
+        "| Mae-ViT | mae    | cifar100 | 0.019711 | 3703              |",
+        "| CvT-9   | mae    | cifar100 |          | 3700              |",
+        "",
+        "- Mae-ViT, mae, cifar100: by its caption.",
+    ]
+    brief = printed.sections(masked, masked.cases, Results([]), Budget.PAPER, is_brief=True)
+    assert "Figure 2" not in "".join(brief)

@@ -92,3 +92,22 @@ def test_phases_are_told_apart_by_their_number(twofold):
     found = settings.settings(twofold, replace(recipe, phases=recipe.phases * 2), Budget.PAPER)
     assert found["phase 1: epochs"] == found["phase 2: epochs"] == "100"
     assert "epochs" not in found
+
+
+def test_a_pre_training_stands_before_the_phases_that_follow_it(masked):
+    plain, ours = (settings.settings(masked, masked.recipes[name], Budget.PAPER) for name in ("plain", "masked"))
+    assert (plain["pre-trained weights"], ours["pre-trained weights"]) == ("none", "its pre-training's")
+    assert not [name for name in plain if name.startswith("pre-training: ")]
+    names = ("loss", "data", "epochs", "batch size", "learning rate", "warm-up (epochs)", "augmentation")
+    assert [ours[f"pre-training: {name}"] for name in names] == [
+        *("mae", "cifar100", "4000", "1408", "0.000825", "400", "flip"),
+    ]
+    assert (ours["epochs"], ours["batch size"], ours["augmentation"]) == ("300", "768", "none")
+
+
+@pytest.mark.parametrize(
+    ("budget", "data", "epochs"), [(Budget.SHORT, "cifar100", "400"), (Budget.QUICK, "that of the case", "3")]
+)
+def test_a_pre_training_is_as_long_as_the_budget_says(masked, budget, data, epochs):
+    found = settings.settings(masked, masked.recipes["masked"], budget)
+    assert (found["pre-training: data"], found["pre-training: epochs"]) == (data, epochs)

@@ -197,57 +197,6 @@ def test_a_quick_table_has_the_rows_that_a_user_adds(paper, measured):
     assert rows == [["resnet/tiny", "ce", "96.00", ""], ["resnet/tiny", "ce + 0.3*drloc", "97.00", "+1.00"]]
 
 
-def test_conclusions_are_held_against_print_and_against_ours(paper, results, measured):
-    more = Results([*results, measured("cvt", "ce + 0.1*me", "cifar10", 75.0)])
-    headers, rows = tables.conclusion_table(paper, more, ["paper", "short"])
-    assert headers == ["Conclusion", "Where", "in print", "ours, paper", "ours, short"]
-    assert rows == [
-        ["ME helps", "abstract, Table 1", "contradicted", "holds", "not run"],
-        ["ME is more robust", "page 5, Table 3", "holds", "contradicted", "not run"],
-    ]
-
-
-@pytest.mark.parametrize(
-    ("gap", "holding"),
-    # Two accuracies of 10,000 images at 61 %: 1.96 * sqrt(2) * 0.488 = 1.35 points.
-    [(2.0, "holds"), (1.3, "undecided"), (-1.3, "undecided"), (-2.0, "contradicted")],
-)
-def test_ours_decide_a_conclusion_only_beyond_the_noise_of_the_test_images(paper, measured, gap, holding):
-    made = [measured(model, "ce", "cifar10", 61.0) for model in ("vit", "cvt")]
-    made += [measured(model, "ce + 0.1*me", "cifar10", 61.0 + gap) for model in ("vit", "cvt")]
-    _, rows = tables.conclusion_table(paper, Results(made), ["paper"])
-    assert rows[0][3] == holding
-
-
-def test_with_several_protocols_there_is_a_column_of_ours_for_each(twofold, of_twofold):
-    method = "ce + 0.5*drloc"
-    made = [of_twofold("paper", "vit", "ce", "cifar100", 80.0), of_twofold("paper", "vit", method, "cifar100", 90.0)]
-    made += [of_twofold("code", "vit", "ce", "cifar100", 80.0), of_twofold("code", "vit", method, "cifar100", 70.0)]
-    headers, rows = tables.conclusion_table(twofold, Results(made), ["paper"])
-    assert headers[2:] == [
-        *("in print", "ours, paper budget, protocol paper", "ours, paper budget, protocol code"),
-    ]
-    # In Table 4 CvT loses in print, and ViT under `code`. Table 3 has to hold at 100 and at 300 epochs, of which `code`
-    # has only the first. Table 5 is read by the text alone.
-    assert [row[2:] for row in rows] == [
-        ["contradicted", "not run", "contradicted"],
-        ["holds", "not run", "contradicted"],
-        ["holds", "not run", ""],
-    ]
-
-
-def test_a_table_printed_for_two_numbers_of_epochs_has_to_hold_for_both(twofold, of_twofold):
-    method = "ce + 0.5*drloc"
-    made = [
-        of_twofold(recipe, "vit", objective, "cifar100", value)
-        for recipe, values in (("paper", (80.0, 90.0)), ("paper-300", (85.0, 95.0)))
-        for objective, value in zip(("ce", method), values, strict=True)
-    ]
-    assert tables.conclusion_table(twofold, Results(made), ["paper"])[1][1][3] == "holds"
-    made[-1] = of_twofold("paper-300", "vit", method, "cifar100", 75.0)
-    assert tables.conclusion_table(twofold, Results(made), ["paper"])[1][1][3] == "contradicted"
-
-
 def test_a_data_set_without_a_loader_states_nothing():
     assert tables.constant("cifar10", "TEST") == tables.test_images("cifar10") == 10_000
     assert tables.constant("jft_300m", "TEST") is None
@@ -259,3 +208,34 @@ def test_an_added_row_never_changes_what_print_says(paper, tables_of, results):
     before = printed(tables_of["1"], results)[1]
     after = printed(tables_of["1"], results, [case])[1]
     assert {name: after[name] for name in before} == before
+
+
+def of_masked(measured, model, recipe, value, **changes):
+    return measured(model, "ce", "cifar10", value, paper="masked2024", recipe=recipe, **changes)
+
+
+def test_a_network_that_is_pre_trained_and_the_same_from_scratch_are_two_rows(masked, measured):
+    table = masked.tables[0]
+    scratch = [case.baseline for case in table.cases if case.recipe.pretraining]
+    values = {("cvt", "plain"): 94.1, ("vit", "masked"): 95.9, ("vit", "scratch"): 80.0}
+    made = [of_masked(measured, *row, value) for row, value in values.items()]
+    headers, rows = tables.printed_table(table, [*table.cases, *scratch], Results(made), "paper")
+    assert headers[:4] == ["Model", "Loss", "cifar10, printed", "ours"]
+    assert [row[:7] for row in rows] == [
+        ["CvT-9", "ce", "94.00", "94.10", "", "", "reproduced"],
+        ["Mae-ViT", "mae, then ce", "96.00", "95.90", "", "+15.90", "reproduced"],
+        ["Mae-ViT", "ce", "", "80.00", "", "", ""],
+    ]
+
+
+def test_a_quick_table_says_what_pre_training_adds(masked, measured):
+    quick = {"budget": "quick"}
+    made = [of_masked(measured, "cvt", "plain", 90.0, **quick), of_masked(measured, "vit", "masked", 96.0, **quick)]
+    made += [of_masked(measured, "vit", "scratch", 91.0, **quick)]
+    made = [replace(one, dataset="digits") for one in made]
+    cases = [replace(case, dataset="digits") for case in masked.cases if case.dataset == "cifar10"]
+    cases += [case.baseline for case in cases if case.recipe.pretraining]
+    assert tables.quick_table(cases, Results(made)) == (
+        ["Model", "Loss", "accuracy (%)", "gain over ce (points)"],
+        [["CvT-9", "ce", "90.00", ""], ["Mae-ViT", "mae, then ce", "96.00", "+5.00"], ["Mae-ViT", "ce", "91.00", ""]],
+    )

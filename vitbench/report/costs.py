@@ -1,21 +1,22 @@
 """What a network costs, as tables: parameters and MACs, in print and counted here, and throughput."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from vitbench import compare
 from vitbench.case import Budget, Case
 from vitbench.compare import ClaimVerdict
-from vitbench.metrics import METRICS
+from vitbench.metrics import CONVENTIONS, METRICS
 from vitbench.papers import Paper
 from vitbench.report.markdown import Grid
-from vitbench.report.results import Results
+from vitbench.report.results import Results, Value
 from vitbench.report.tables import NOTHING, constant
 from vitbench.selection import sizes, sort_key, timings
 from vitbench.tables import Printed, Table
 
 # Printed sizes that are counted here, with the units of their columns.
 SIZES = ("params", "macs")
+PART = "without attention"  # a count of a part of the network, which comes out as printed and is not its size
 
 
 def size_table(cases: Sequence[Case], results: Results) -> Grid:
@@ -46,10 +47,11 @@ def size_table(cases: Sequence[Case], results: Results) -> Grid:
 
 @dataclass(frozen=True, kw_only=True)
 class Size:
-    """One printed size of a network, and what was counted here.
+    """One printed size of a network, and what was counted here, with the classes of the data set.
 
     Attributes:
-        ours: with the classes of the data set, or None.
+        ours: counted as it was printed, of MACs in the convention that the claim names; or None.
+        whole: of MACs, each matrix product and convolution (`matmul+conv`); or None.
     """
 
     printed: Printed
@@ -57,11 +59,13 @@ class Size:
     model: str
     dataset: str
     ours: float | None
+    whole: float | None
 
     @property
     def verdict(self) -> ClaimVerdict:
-        """At the number of digits that is printed."""
-        return compare.judge_size(self.ours, self.printed.claim.value)
+        """At the number of digits that is printed; a count that leaves out attention is judged by the whole."""
+        is_part = self.printed.claim.convention == PART
+        return compare.judge_size(self.whole if is_part else self.ours, self.printed.claim.value)
 
 
 def printed_sizes(paper: Paper, results: Results) -> list[Size]:
@@ -77,25 +81,49 @@ def printed_sizes(paper: Paper, results: Results) -> list[Size]:
 def _size(paper: Paper, table: Table, one: Printed, results: Results) -> Size:
     dataset = one.dataset or (table.columns[0][0] if table.columns else "")
     alike = [case for case in table.cases if (case.model.name, case.objective) == (one.model, one.objective)]
-    classes = constant(dataset, "CLASSES")
-    counted = [case for case in sizes([paper], alike[:1]) if constant(case.dataset, "CLASSES") == classes]
-    value = results.value(counted[0], Budget.PAPER, one.claim.metric) if counted else None
-    printed = paper.models[one.model].printed
-    return Size(printed=one, table=table.id, model=printed, dataset=dataset, ours=value.mean if value else None)
+    metric = CONVENTIONS.get(one.claim.convention, one.claim.metric)
+    ours, whole = (
+        counted(paper, replace(alike[0], dataset=dataset), name, results) if alike else None
+        for name in (metric, one.claim.metric)
+    )
+    return Size(
+        printed=one,
+        table=table.id,
+        model=paper.models[one.model].printed,
+        dataset=dataset,
+        ours=ours.mean if ours else None,
+        whole=whole.mean if whole else None,
+    )
+
+
+def counted(paper: Paper, case: Case, metric: str, results: Results) -> Value | None:
+    """What was counted of a case's network, as it is for as many classes as the case's data set has."""
+    classes = constant(case.dataset, "CLASSES")
+    found = [one for one in sizes([paper], [case]) if constant(one.dataset, "CLASSES") == classes]
+    return results.value(found[0], Budget.PAPER, metric) if found else None
 
 
 def printed_size_table(found: Iterable[Size]) -> Grid:
-    """Printed sizes beside ours, judged at the digits that are printed."""
+    """Printed sizes beside ours, judged at the digits that are printed; MACs in their convention and as a whole."""
+    found = list(found)
+    has_macs = any(one.printed.claim.convention for one in found)
     headers = ["Model", "Loss", "Table", "Size", "printed", "ours", "classes of", "verdict", "note"]
+    if has_macs:
+        headers[5:6] = ["counted as", "ours, counted so", "ours, matmul+conv"]
     rows = []
     for one in found:
         claim = one.printed.claim
-        metric = METRICS[claim.metric]
-        ours = NOTHING if one.ours is None else f"{one.ours:.{metric.decimals}f}"
-        size = f"{claim.metric} ({metric.unit})"
-        judged = [ours, one.dataset, str(one.verdict), claim.note]
+        ours = [_shown(claim.metric, one.ours)]
+        if has_macs:
+            ours = [claim.convention, *ours, _shown(claim.metric, one.whole) if claim.convention else ""]
+        size = f"{claim.metric} ({METRICS[claim.metric].unit})"
+        judged = [*ours, one.dataset, str(one.verdict), claim.note]
         rows.append([one.model, str(one.printed.objective), one.table, size, f"{claim.value:g}", *judged])
     return headers, rows
+
+
+def _shown(metric: str, value: float | None) -> str:
+    return NOTHING if value is None else f"{value:.{METRICS[metric].decimals}f}"
 
 
 SPEEDS = {

@@ -11,7 +11,19 @@ from vitbench.errors import UserError
 from vitbench.kept import Kept
 from vitbench.papers import Paper
 from vitbench.records import write_atomically, write_whole
-from vitbench.report import costs, counts, gallery, markdown, printed, projection, protocols, runs, settings, tables
+from vitbench.report import (
+    conclusions,
+    costs,
+    counts,
+    gallery,
+    markdown,
+    printed,
+    projection,
+    protocols,
+    runs,
+    settings,
+    tables,
+)
 from vitbench.report.gallery import Drawing
 from vitbench.report.markdown import escaped
 from vitbench.report.results import Place, Results
@@ -27,17 +39,19 @@ dropped after training. Training MACs are 3 x the forward MACs of model and term
 VERDICT_NOTE = """\
 A verdict compares gains over plain cross-entropy, and the level for plain cross-entropy itself. Its 95 % interval
 holds the binomial error of the test images and not the spread between seeds, so with one seed it is too narrow."""
-SIZES_NOTE = """\
-What is printed beside what is counted here, which is judged at as many decimals as are printed; MACs are those of
-`matmul+conv`."""
+SIZES_NOTE = "What is printed beside what is counted here, which is judged at as many decimals as are printed."
+CONVENTION_NOTE = """\
+MACs are judged as they were counted, by the convention beside them. A number that comes out only without the modules of
+attention is judged by `matmul+conv`: what is left of a network is not its size."""
 SPEED_NOTE = """\
 A step is timed in turn with a plain `ce` step of its model. The share of the peak is the step's matrix products and
 convolutions over what a large matrix product reaches on the same device in the same precision."""
 FLOOR_NOTE = "The floor is the same arithmetic at that peak."
 RECIPES_NOTE = """\
-A number is of one of these recipes: its name ends a case's id and heads a column. Protocol `paper` is how we read the
-text, `code` what its authors' code does; where these differ they are different experiments. What the text leaves open,
-and where it is not followed to the letter, is in `docs/decisions/`."""
+A number is of one of these recipes, as its table says; where several read one number, their names head columns and end
+the ids of cases. Protocol `paper` is how we read the text, `code` what its authors' code does; where these differ they
+are different experiments. What the text leaves open, and where it is not followed word for word, is in
+`docs/decisions/`."""
 QUICK_NOTE = """\
 Tiny networks on little data for seconds: they show that everything runs and learns. On 360 test images one standard
 error is about a point, so differences of a point or two mean nothing here, and nothing in this section is comparable
@@ -132,7 +146,7 @@ def _sections(paper: Paper, material: Material) -> Iterator[str]:
     if paper.conclusions and compared:
         yield "## Conclusions of the text"
         yield "Each is held against the paper's own printed numbers, and against ours where they were measured."
-        yield markdown.table(tables.conclusion_table(paper, material.results, compared))
+        yield markdown.table(conclusions.conclusion_table(paper, material.results, compared))
     if compared:
         yield from printed.data_sections(paper)
     yield from _sizes(paper, material)
@@ -177,7 +191,8 @@ def _sizes(paper: Paper, material: Material) -> Iterator[str]:
     if counted[1] or compared:
         yield "## Sizes of the paper's networks"
     if compared:
-        yield SIZES_NOTE
+        has_macs = any(one.printed.claim.convention for one in compared)
+        yield f"{SIZES_NOTE} {CONVENTION_NOTE}" if has_macs else SIZES_NOTE
         yield markdown.table(costs.printed_size_table(compared))
     if counted[1]:
         yield from (MACS_NOTE, markdown.table(counted))
@@ -217,7 +232,7 @@ def _quick(paper: Paper, material: Material) -> Iterator[str]:
         own = list(_of(table, paper, material.cases.get(Budget.QUICK, ())))
         for dataset in sorted({case.dataset for case in own}):
             shown = [case for case in own if case.dataset == dataset]
-            if any(case.reading for case in own):
+            if any(case.reading for case in table.cases):
                 grid = protocols.quick_table(shown, material.results, list(paper.recipes))
             else:
                 grid = tables.quick_table(shown, material.results)

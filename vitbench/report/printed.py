@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 from vitbench.case import Budget, Case
+from vitbench.metrics import METRICS
 from vitbench.papers import Paper
 from vitbench.report import datasets, protocols, settings, tables
 from vitbench.report.blocks import Block, blocks, names
@@ -26,6 +27,8 @@ def sections(
     cases = list(cases)
     for one in paper.tables:
         if not one.cases:
+            if not is_brief and not datasets.is_of_datasets(one):
+                yield from _unrun(paper, one)
             continue
         own = {case.id for case in one.cases}
         added = [case for case in cases if case.table == one.id and case.id not in own]
@@ -42,7 +45,7 @@ def sections(
         else:
             yield from _short(one, added, results, budget)
         if not is_cut:
-            yield from _notes(one)
+            yield from _notes(paper, one)
 
 
 def data_sections(paper: Paper) -> Iterator[str]:
@@ -55,12 +58,34 @@ def data_sections(paper: Paper) -> Iterator[str]:
             yield f"### Table {one.id} ({escaped(one.where)})"
             yield f"{escaped(one.title)}. Ours are what the loaders state; a difference is in bold."
             yield table(datasets.dataset_table(one))
-            yield from _notes(one)
+            yield from _notes(paper, one)
+
+
+def _unrun(paper: Paper, one: Table) -> Iterator[str]:
+    """A table that no case stands in: what it prints, a column per metric, and why nothing is run for it."""
+    metrics = list(dict.fromkeys(printed.claim.metric for printed in one.printed))
+    rows: dict[tuple[str, ...], dict[str, str]] = {}
+    yield f"### {one.id.replace('-', ' ').capitalize()} ({escaped(one.where)})"
+    for printed in one.printed:
+        name, *cell = printed.cell
+        rows.setdefault((paper.models[name].printed, *cell), {})[printed.claim.metric] = f"{printed.claim.value:.10g}"
+    reasons = dict.fromkeys(printed.claim.reason for printed in one.printed)
+    yield f"{escaped(one.title)}. In print only: {escaped('; '.join(reasons))}."
+    names = [f"{metric} ({unit})" if (unit := METRICS[metric].unit) else metric for metric in metrics]
+    body = [[*cell, *(row.get(metric, "") for metric in metrics)] for cell, row in rows.items()]
+    yield table((["Model", "Loss", "Data", *names], body))
+    yield from _notes(paper, one)
 
 
 def _short(one: Table, added: list[Case], results: Results, budget: Budget) -> Iterator[str]:
-    recipe = one.cases[0].recipe
-    yield f"{escaped(one.title)}. Recipe `{recipe.name}`, protocol `{recipe.protocol}`, accuracies in percent."
+    models: dict[str, dict[str, None]] = {}  # by recipe
+    for case in one.cases:
+        models.setdefault(case.recipe.name, {})[case.model.printed] = None
+    how = f"Recipe `{one.cases[0].recipe.name}`, protocol `{one.cases[0].recipe.protocol}`"
+    if len(models) > 1:
+        of = [f"`{name}` of {escaped(', '.join(found))}" for name, found in models.items()]
+        how = f"Recipe {'; '.join(of)}"
+    yield f"{escaped(one.title)}. {how}, accuracies in percent."
     yield table(tables.printed_table(one, [*one.cases, *added], results, budget))
 
 
@@ -87,13 +112,12 @@ def _rerun(paper: Paper, one: Table, block: Block, results: Results, budget: Bud
     yield table(protocols.rerun_table(one, block, results, budget))
 
 
-def _notes(one: Table) -> Iterator[str]:
+def _notes(paper: Paper, one: Table) -> Iterator[str]:
     cells: dict[str, dict[str, None]] = {}  # by text
-    models = {case.model.name: case.model.printed for case in one.cases}
     for printed in one.printed:
         note = printed.claim.note
         if note and printed.claim.metric not in SIZES:  # which stand with the sizes of the networks
-            name = models.get(printed.model, printed.model)
+            name = paper.models[printed.model].printed if printed.model else ""
             cell = ", ".join(filter(None, (name, str(printed.objective or ""), printed.dataset)))
             cells.setdefault(note, {})[cell] = None
     notes = [f"{_listed(list(found))}: {note}" for note, found in cells.items()] + list(protocols.misprints(one))

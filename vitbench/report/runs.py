@@ -17,7 +17,7 @@ def run_table(paper: Paper, results: Results, links: Mapping[str, str]) -> Grid:
     Args:
         links: per run key, where its record is.
     """
-    by_recipe = any(case.reading for case in paper.cases)
+    by_recipe = len({case.recipe.name for case in paper.cases}) > 1
     rows = []
     for one in _runs(paper, results):
         where = f"{one.machine}: {one.device}" if one.machine else one.device

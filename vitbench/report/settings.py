@@ -1,6 +1,7 @@
 """What recipes are and in what they differ, line by line, read off their data."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from vitbench import leaves
 from vitbench.case import Budget, Case, Phase, Recipe
@@ -69,17 +70,30 @@ def settings(paper: Paper, recipe: Recipe, budget: Budget) -> dict[str, str]:
     found = {
         "protocol": recipe.protocol,
         "epoch whose accuracy is reported": SELECTIONS[recipe.selection],
-        "pre-trained weights": STARTS[recipe.start],
+        "pre-trained weights": "its pre-training's" if recipe.pretraining else STARTS[recipe.start],
     }
     if budget != Budget.QUICK:
         found |= {"image size": _shown(recipe.image_size), "stored image size": _shown(recipe.stored_size)}
     found["operations on test images"] = ", ".join(map(str, recipe.evaluation)) or "none"
-    phases = recipe.at(budget)
     terms = list(dict.fromkeys(name for case in paper.cases for name in case.objective.names))
+    found |= dict(_pretraining(recipe, budget))
+    found |= dict(_phases(recipe.at(budget), terms))
+    return found | {name: value for term in terms for name, value in _term(paper, recipe, term)}
+
+
+def _pretraining(recipe: Recipe, budget: Budget) -> Iterator[tuple[str, str]]:
+    first = recipe.pretraining
+    if first:
+        yield "pre-training: loss", str(first.objective)
+        yield "pre-training: data", first.dataset if first.dataset and budget != Budget.QUICK else "that of the case"
+        phases = replace(recipe, phases=first.phases, quick=first.quick).at(budget)
+        yield from ((f"pre-training: {name}", value) for name, value in _phases(phases, first.objective.names))
+
+
+def _phases(phases: Sequence[Phase], terms: Sequence[str]) -> Iterator[tuple[str, str]]:
     for number, phase in enumerate(phases, start=1):
         prefix = f"phase {number}: " if len(phases) > 1 else ""
-        found |= {f"{prefix}{name}": value for name, value in _phase(phase, terms)}
-    return found | {name: value for term in terms for name, value in _term(paper, recipe, term)}
+        yield from ((f"{prefix}{name}", value) for name, value in _phase(phase, terms))
 
 
 def _phase(phase: Phase, terms: Sequence[str]) -> Iterator[tuple[str, str]]:

@@ -3,16 +3,12 @@
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 from vitbench import compare, leaves
 from vitbench.case import Budget, Case
 from vitbench.compare import ClaimVerdict
-from vitbench.conclusions import Conclusion, Holding, Row, Rows
 from vitbench.errors import UserError
 from vitbench.metrics import METRICS
-from vitbench.papers import Paper
-from vitbench.report.blocks import blocks, by_protocol
 from vitbench.report.markdown import Grid, Markup
 from vitbench.report.results import Results, Value
 from vitbench.tables import Table
@@ -126,22 +122,26 @@ def printed_table(table: Table, cases: Sequence[Case], results: Results, budget:
         cases: the table's own, in printed order, and further rows of a user's.
     """
     found = cells(table, cases, results, budget)
-    place = {(one.case.model.name, str(one.case.objective), one.case.dataset, one.metric): one for one in found}
+    place = {(_row(one.case), one.case.dataset, one.metric): one for one in found}
     best = best_of(found)
     headers = ["Model", "Loss"]
     for dataset, metric in columns(table, cases):
         name = dataset if metric == "accuracy" else f"{dataset} {metric}"
         gain = "gain" if METRICS[metric].better == "higher" else "change"  # +6 points of a drop are no gain
         headers += [f"{name}, printed", "ours", f"{gain}, printed", f"{gain}, ours", "verdict"]
+    printed = {case.model.name: case.model.printed for case in cases}
     rows = []
-    for model, objective, printed in dict.fromkeys(
-        (one.model.name, str(one.objective), one.model.printed) for one in cases
-    ):
-        row = [printed, objective]
+    for key in dict.fromkeys(map(_row, cases)):
+        row = [printed[key[0]], key[1]]
         for dataset, metric in columns(table, cases):
-            row += _printed_columns(place.get((model, objective, dataset, metric)), best)
+            row += _printed_columns(place.get((key, dataset, metric)), best)
         rows.append(row)
     return headers, rows
+
+
+def _row(case: Case) -> tuple[str, str]:
+    """What one row of a table is of."""
+    return case.model.name, case.loss
 
 
 def quick_table(cases: Sequence[Case], results: Results) -> Grid:
@@ -165,64 +165,6 @@ def quick_table(cases: Sequence[Case], results: Results) -> Grid:
             shown = [value.show(name) if value else NOTHING for name, value in values]
             rows.append([case.model.printed, case.loss, *shown, f"{gain.mean:+.2f}" if gain else ""])
     return headers, rows
-
-
-def conclusion_table(paper: Paper, results: Results, budgets: Sequence[str]) -> Grid:
-    """The paper's own conclusions, held against its printed numbers and against ours, a column per protocol."""
-    tables = {table.id: table for table in paper.tables}
-    protocols = _protocols(paper)
-    read = {(table.id, one): by_protocol(table, one) for table in paper.tables for one in ["", *protocols]}
-    headers = ["Conclusion", "Where", "in print"]
-    for budget in budgets:
-        headers += [f"ours, {budget} budget, protocol {one}" for one in protocols] or [f"ours, {budget}"]
-    rows = []
-    for conclusion in paper.conclusions:
-        table = tables[conclusion.table]
-        held = [_held(conclusion, [partial(_printed_rows, cases) for cases in read[table.id, ""]])]
-        for budget in budgets:
-            for protocol in protocols or [""]:
-                ours = [partial(_our_rows, cases, results, budget) for cases in read[table.id, protocol]]
-                held.append(_held(conclusion, ours))
-        rows.append([conclusion.text, f"{conclusion.where}, Table {table.id}", *held])
-    return headers, rows
-
-
-def _protocols(paper: Paper) -> list[str]:
-    """Protocols that a table of the paper is read by, where there are several."""
-    found = {
-        recipe.protocol: None
-        for table in paper.tables
-        for block in blocks(table)
-        for recipe in block.recipes
-        if not block.is_rerun
-    }
-    return list(found) if len(found) > 1 else []
-
-
-def _held(conclusion: Conclusion, layers: Sequence[Rows]) -> str:
-    """One verdict on a table that is printed several times, for other epochs: it has to hold each time."""
-    results = [conclusion.judge(rows) for rows in layers]
-    order = (Holding.CONTRADICTED, Holding.NOT_RUN, Holding.UNDECIDED, Holding.HOLDS)
-    return next((str(one) for one in order if one in results), "")
-
-
-def _printed_rows(cases: Sequence[Case], model: str, dataset: str, metric: str) -> list[Row]:
-    claims = [(case.objective, case.claim(metric)) for case in _rows_of(cases, model, dataset)]
-    return [(objective, claim.value, 0.0) for objective, claim in claims if claim]
-
-
-def _our_rows(cases: Sequence[Case], results: Results, budget: str, model: str, dataset: str, metric: str) -> list[Row]:
-    rows: list[Row] = []
-    for case in _rows_of(cases, model, dataset):
-        value = results.value(case, budget, selected(case, metric))
-        mean = value.mean if value else None
-        error = 0.0 if mean is None else compare.standard_error(mean, test_images(dataset) or 1)
-        rows.append((case.objective, mean, error))
-    return rows
-
-
-def _rows_of(cases: Sequence[Case], model: str, dataset: str) -> list[Case]:
-    return [case for case in cases if (case.model.name, case.dataset) == (model, dataset)]
 
 
 def _printed_columns(cell: Cell | None, best: set[Cell]) -> list[str]:
