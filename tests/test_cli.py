@@ -11,7 +11,7 @@ import pytest
 
 from tests import a_pretraining
 from tests.conftest import PROVENANCE
-from vitbench import baselines, cli, errors, papers
+from vitbench import baselines, cli, errors, kept, papers
 from vitbench.records import Store
 from vitbench.selection import Selection
 
@@ -136,13 +136,13 @@ def pretrained(tmp_path, monkeypatch):
     found = (papers.load(tmp_path / "tan2024.toml"),)
     monkeypatch.setattr("vitbench.papers.load_all", lambda: found)
     monkeypatch.setattr("vitbench.machine.commit", lambda: "3f2c1ab")
-    (case, _) = Selection().cases(found)
+    case = next(kept.pretrained(Selection().cases(found)))
     return a_pretraining.leave(Store(tmp_path / "runs"), case)
 
 
 def test_record_keeps_curves_and_pictures_and_report_draws_them(capsys, tmp_path, pretrained):
-    kept, out = tmp_path / "recorded", tmp_path / "reports"
-    arguments = ("--runs", str(tmp_path / "runs"), "--machine", "mine", "--recorded", str(kept))
+    recorded, out = tmp_path / "recorded", tmp_path / "reports"
+    arguments = ("--runs", str(tmp_path / "runs"), "--machine", "mine", "--recorded", str(recorded))
     code, lines, err = run_cli(capsys, "record", *arguments, "--reason", "first numbers")
     assert (code, err) == (0, "")
     names = [
@@ -150,8 +150,8 @@ def test_record_keeps_curves_and_pictures_and_report_draws_them(capsys, tmp_path
         "curves/tan2024.csv",
         *(f"pictures/tan2024/{pretrained[0]}_epoch-000{n}.png" for n in (1, 4)),
     ]
-    assert lines.splitlines() == [f"{kept / 'mine' / name}: first numbers" for name in names]
-    code, lines, err = run_cli(capsys, "report", "--recorded", str(kept), "--out", str(out))
+    assert lines.splitlines() == [f"{recorded / 'mine' / name}: first numbers" for name in names]
+    code, lines, err = run_cli(capsys, "report", "--recorded", str(recorded), "--out", str(out))
     assert (code, err) == (0, "")
     assert [Path(line).parent for line in lines.splitlines()] == [out] * 2 + [out / "figures"] * 4
     page = (out / "tan2024.md").read_text(encoding="utf-8")
@@ -161,14 +161,14 @@ def test_record_keeps_curves_and_pictures_and_report_draws_them(capsys, tmp_path
 def test_record_and_report_name_a_picture_that_cannot_be_used(capsys, tmp_path, pretrained):
     (path,) = (tmp_path / "runs").rglob("epoch-0001.safetensors")
     path.write_bytes(b"torn")
-    kept = tmp_path / "recorded"
-    arguments = ("--runs", str(tmp_path / "runs"), "--machine", "mine", "--recorded", str(kept))
+    recorded = tmp_path / "recorded"
+    arguments = ("--runs", str(tmp_path / "runs"), "--machine", "mine", "--recorded", str(recorded))
     code, _, err = run_cli(capsys, "record", *arguments, "--reason", "first numbers")
     assert code == 0
     assert err.startswith(f"vitbench: {path}: left out, it is torn")
-    (sheet,) = kept.rglob("*.png")
+    (sheet,) = recorded.rglob("*.png")
     sheet.write_bytes(b"torn")
-    code, _, err = run_cli(capsys, "report", "--recorded", str(kept), "--out", str(tmp_path / "out"))
+    code, _, err = run_cli(capsys, "report", "--recorded", str(recorded), "--out", str(tmp_path / "out"))
     assert code == 0
     assert err.startswith(f"vitbench: {sheet}: left out, ")
     assert err.count("\n") == 1

@@ -25,8 +25,7 @@ def paper(tmp_path):
 
 @pytest.fixture
 def case(paper):
-    (one, _) = Selection().cases([paper])
-    return one
+    return next(kept.pretrained(Selection().cases([paper])))
 
 
 @pytest.fixture

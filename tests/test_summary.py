@@ -10,7 +10,7 @@ from urllib.parse import unquote
 import pytest
 
 from tests import a_pretraining
-from vitbench import papers, summary
+from vitbench import kept, papers, summary
 from vitbench.case import Case, Model, Phase, Recipe
 from vitbench.compare import Finding, Verdict
 from vitbench.objective import parse
@@ -303,7 +303,7 @@ def test_a_report_shows_how_pretrainings_went(tmp_path, monkeypatch):
     (tmp_path / "tan2024.toml").write_text(a_pretraining.TEXT)
     monkeypatch.setattr("vitbench.papers.load_all", lambda: (papers.load(tmp_path / "tan2024.toml"),))
     session = Session(Options(runs=tmp_path / "runs"))
-    case = next(one for one in session.options.selection.cases(session.papers.values()) if one.recipe.pretraining)
+    case = next(kept.pretrained(session.options.selection.cases(session.papers.values())))
     before, *_ = a_pretraining.leave(session.store, case)
     (folder,) = (tmp_path / "runs/runs").glob(f"*{before}")
     (folder / "pictures/epoch-0002.safetensors").write_bytes(b"torn")

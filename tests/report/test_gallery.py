@@ -35,7 +35,9 @@ class Shown:
         self.measured, self.kept = [], Kept()
 
     def case(self, model, dataset="digits"):
-        (one,) = (one for one in self.cases if (one.model.name, one.dataset, one.reading) == (model, dataset, ""))
+        (one,) = (
+            one for one in self.cases if (one.model.name, one.dataset) == (model, dataset) and one.recipe.pretraining
+        )
         return one
 
     def add(self, case, *, pictures=(), seed=0, machine="", **how):
@@ -44,7 +46,7 @@ class Shown:
         folder = self.store.folder(identity)
         if pictures:
             a_pretraining.put_pictures(folder, pictures)
-        for other in [one for plain in self.cases for one in plain.needed(self.budget)]:
+        for other in [one for case in kept.pretrained(self.cases) for one in case.needed(self.budget)]:
             if of_run(other, budget=self.budget, seed=seed).key == identity.key:
                 self.measured += baselines.measurements(other, record, machine=machine)
         self.kept.take(record, folder, machine=machine)
@@ -163,7 +165,7 @@ def test_what_differs_in_nothing_but_its_objective_has_a_title_of_its_own(paper,
     shown = Shown(paper, tmp_path)
     shown.cases = Selection(objectives=("ce + 0.1*drloc",)).cases([paper])
     shown.cases = [one for one in shown.cases if one.model.name == "mae_c10"]
-    for case in shown.cases:
+    for case in kept.pretrained(shown.cases):
         shown.add(case, accuracies=(60.0, 70.0, 80.0))
     panels = shown.drawings()["training.svg"].make().axes
     assert [axes.get_title("left") for axes in panels[::2]] == ["Mae-C10, digits", "Mae-C10, digits, ce + 0.1*drloc"]

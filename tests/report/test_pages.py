@@ -12,6 +12,7 @@ from vitbench.baselines import measurements
 from vitbench.case import Budget, Status
 from vitbench.identity import of_run
 from vitbench.kept import Kept
+from vitbench.kept import pretrained as pretrained_of
 from vitbench.records import Store
 from vitbench.report import pages
 from vitbench.report.pages import Material
@@ -272,9 +273,9 @@ def pretrained(tmp_path):
     own = papers.load(path)
     store, found, made = Store(tmp_path / "somewhere"), Kept(), []
     cases = Selection().cases([own])
-    a_pretraining.leave(store, cases[0])
-    for case in cases:
-        for one in case.needed(Budget.QUICK):
+    a_pretraining.leave(store, next(pretrained_of(cases)))
+    for case in pretrained_of(cases):
+        for one in (case, case.baseline, case.before(Budget.QUICK)):
             identity = of_run(one, budget=Budget.QUICK)
             made += measurements(one, store.read(identity), machine="")
             found.take(store.read(identity), store.folder(identity), machine="")

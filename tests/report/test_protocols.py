@@ -150,3 +150,10 @@ def test_a_quick_table_has_the_gains_first_and_the_protocols_in_the_order_of_the
 def test_a_quick_table_of_nothing_has_no_row(twofold):
     cases = [case for case in Selection().cases([twofold]) if case.table == "4"]
     assert protocols.quick_table(cases, Results([]), list(twofold.recipes))[1] == []
+
+
+def test_what_only_here_is_trained_from_scratch_stands_last(twofold, twofold_results):
+    cases = [case for case in Selection().cases([twofold]) if case.table == "4"]
+    plain = [replace(one, recipe=replace(one.recipe, name="scratch"), reading="scratch") for one in cases]
+    headers, _ = protocols.quick_table([*plain, *cases], twofold_results, list(twofold.recipes))
+    assert headers[2:5] == [f"gain, {name} (points)" for name in ("paper", "code", "scratch")]
