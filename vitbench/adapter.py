@@ -45,6 +45,8 @@ class Pixels:
 
 THUMBNAILS = Pixels(size=32, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
 PHOTOGRAPHS = Pixels(size=224, mean=IMAGENET_DEFAULT_MEAN, std=IMAGENET_DEFAULT_STD)
+# Mean and spread of CIFAR-10's training images, to four places, as most networks for either CIFAR have them.
+CIFAR = Pixels(size=32, mean=(0.4914, 0.4822, 0.4465), std=(0.2470, 0.2435, 0.2616))
 
 
 class Adapter(nn.Module):
@@ -94,6 +96,24 @@ class Adapter(nn.Module):
         if self.one_head_pass:
             return self.network.get_classifier()(embedding)
         return self.network.forward_head(features)
+
+
+def cut(images: Tensor, side: int) -> Tensor:
+    """Images (B, C, H, W) to their patches (B, N, side * side * C), row by row, as `contracts.Encoder` orders them.
+
+    Raises:
+        UserError: if the patches do not fill the images.
+    """
+    height, width = images.shape[-2:]
+    if height % side or width % side:
+        raise UserError(f"cannot cut images of {height} x {width} into patches of {side} x {side}")
+    x = images.unflatten(3, (-1, side)).unflatten(2, (-1, side))  # (B, C, h, side, w, side)
+    return x.permute(0, 2, 4, 3, 5, 1).flatten(3).flatten(1, 2)  # (B, h * w, side * side * C)
+
+
+def pick(tokens: Tensor, kept: Tensor) -> Tensor:
+    """Of tokens (B, N, D) those at `kept` (B, V) int64, in that order: (B, V, D)."""
+    return torch.take_along_dim(tokens, kept.unsqueeze(-1), dim=1)
 
 
 _shapes: WeakKeyDictionary[nn.Module, dict[int, Shape]] = (

@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from vitbench.leaves import find, known
 
 GOLDEN = Path(__file__).parent / "golden" / "models.json"
-SMALLEST = {"timm": "test_vit"}  # the others have a variant `tiny`
+SMALLEST = {"timm": "test_vit", "cct": "tiny_cct"}  # the others have a variant `tiny`
 
 
 def build(name, *, variant=None, classes=10, image_size=32, seed=0):

@@ -55,7 +55,8 @@ def images_for(name, variant, count, device="cpu"):
 
 
 EVERY = [(name, variant) for name in NAMES for variant in constants(name).get("VARIANTS", TIMM)]
-SMALL = [(name, golden_models.SMALLEST.get(name, "tiny")) for name in NAMES] + [("timm", "test_convnext")]
+# Every variant that is called tiny, and two of timm's.
+SMALL = [one for one in EVERY if one[1].startswith("tiny")] + [("timm", "test_vit"), ("timm", "test_convnext")]
 every_name = pytest.mark.parametrize("name", NAMES)
 every_variant = pytest.mark.parametrize(("name", "variant"), EVERY)
 every_small_one = pytest.mark.parametrize(("name", "variant"), SMALL)
@@ -69,7 +70,7 @@ def test_the_four_models_of_the_thesis_and_those_of_timm_are_found():
 def test_version_and_variants_are_literals_that_need_no_import(name):
     assert type(constants(name)["VERSION"]) is int
     assert constants(name)["VERSION"] >= 1
-    assert name == "timm" or "tiny" in constants(name)["VARIANTS"]
+    assert name == "timm" or any(variant.startswith("tiny") for variant in constants(name)["VARIANTS"])
 
 
 @every_name
@@ -110,18 +111,21 @@ def test_without_an_image_size_a_variant_is_built_for_its_own(name, variant):
     }
 
 
-def test_the_variants_of_the_imagenet_sized_networks_are_for_224_pixels_and_all_others_for_32():
-    large = {("swin", "swin_tiny"), ("t2t", "t2t_vit_14"), ("cvt", "cvt_13")}
-    assert {(one, size_of(*one)) for one in EVERY if one[0] != "timm"} == {
-        (one, 224 if one in large else 32) for one in EVERY if one[0] != "timm"
+def test_a_variant_is_for_the_images_of_its_source():
+    sizes = {("swin", "swin_tiny"): 224, ("t2t", "t2t_vit_14"): 224, ("cvt", "cvt_13"): 224, ("mae_vit", "tan2024"): 36}
+    assert {one: size_of(*one) for one in EVERY if one[0] != "timm"} == {
+        one: sizes.get(one, 32) for one in EVERY if one[0] != "timm"
     }
-    assert large < set(EVERY)
+    assert set(sizes) < set(EVERY)
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name != "timm"])
-def test_the_tiny_variant_has_a_grid_of_four_by_four_on_32_pixels(name):
-    model = golden_models.build(name)
-    assert model(torch.rand(2, 3, 32, 32)).grids[-1].shape[-2:] == (4, 4)
+@pytest.mark.parametrize(("name", "variant"), [one for one in SMALL if one[0] != "timm"])
+def test_a_tiny_variant_has_a_grid_of_four_by_four_on_32_pixels_and_eight_by_eight_where_most_of_it_is_masked(
+    name, variant
+):
+    model = golden_models.build(name, variant=variant)
+    side = 8 if name == "mae_vit" else 4
+    assert model(torch.rand(2, 3, 32, 32)).grids[-1].shape[-2:] == (side, side)
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if "floros2024" in constants(name).get("VARIANTS", ())])

@@ -45,3 +45,44 @@ def test_the_class_token_is_read_by_the_classifier_and_is_no_cell():
 def test_another_image_size_gives_another_grid():
     model = vit.build(classes=10, image_size=64, variant="tiny")
     assert model(torch.rand(2, 3, 64, 64)).grids[0].shape == (2, 48, 8, 8)
+
+
+def keep(batch, count, cells=16):
+    return torch.rand(batch, cells, generator=torch.Generator().manual_seed(0)).argsort(1)[:, :count]
+
+
+def stirred():
+    torch.manual_seed(0)
+    model = vit.build(classes=10, variant="tiny").eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    return model
+
+
+def test_patches_are_rows_of_rows_of_colours_in_the_range_that_the_network_gets():
+    model, images = vit.build(classes=10, variant="tiny"), torch.rand(2, 3, 32, 32)
+    patches = model.patches(images)
+    assert patches.shape == (2, 16, model.patch_size**2 * 3)
+    piece = images[1, :, 8:16, 24:32]  # second row, last column
+    torch.testing.assert_close(patches[1, 7], (2 * piece - 1).permute(1, 2, 0).flatten())
+
+
+def test_with_all_patches_kept_it_encodes_what_the_network_computes_in_the_order_asked_for():
+    model, images, kept = stirred(), torch.rand(3, 3, 32, 32), keep(3, 16)
+    with torch.no_grad():
+        tokens = model.network.forward_features(2 * images - 1)  # class token first
+        encoded = model.encode(images, kept)
+    assert encoded.shape == (3, 16 + model.extra_tokens, model.width)
+    expected = torch.stack([one[1:][order] for one, order in zip(tokens, kept, strict=True)])
+    torch.testing.assert_close(encoded[:, :-1], expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(encoded[:, -1], tokens[:, 0], rtol=1e-4, atol=1e-5)
+
+
+def test_what_lies_under_the_mask_has_no_influence():
+    model, images, kept = stirred(), torch.rand(3, 3, 32, 32), keep(3, 4)
+    visible = torch.zeros(3, 16, dtype=torch.bool).scatter_(1, kept, True).view(3, 1, 4, 4)
+    visible = visible.repeat_interleave(8, dim=2).repeat_interleave(8, dim=3)  # (B, 1, H, W)
+    other = torch.where(visible, images, torch.full_like(images, torch.nan))
+    assert torch.equal(model.encode(images, kept), model.encode(other, kept))
+    assert not torch.equal(model.encode(images, kept), model.encode(torch.where(visible, 1 - images, images), kept))

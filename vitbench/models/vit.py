@@ -7,11 +7,13 @@ arXiv:2010.11929. Only the 8 x 8 x 312 grid and about 15 M parameters are printe
 
 from typing import Any
 
+import torch
+import torch.nn.functional as F
 from timm.layers import trunc_normal_
 from timm.models.vision_transformer import VisionTransformer
-from torch import nn
+from torch import Tensor, nn
 
-from vitbench.adapter import Adapter, register
+from vitbench.adapter import Adapter, cut, pick, register
 from vitbench.errors import unknown
 
 VERSION = 1
@@ -48,7 +50,37 @@ def build(*, classes: int, image_size: int = 32, variant: str = "floros2024") ->
     """
     if variant not in VARIANTS:
         raise unknown("variant of vit", variant, VARIANTS)
-    return Adapter(_create(variant, num_classes=classes, img_size=image_size))
+    return ViT(_create(variant, num_classes=classes, img_size=image_size))
+
+
+class ViT(Adapter):
+    """The adapter, and `contracts.Encoder`: the network looks at some of its patches alone."""
+
+    extra_tokens = 1  # the class token
+
+    @property
+    def patch_size(self) -> int:
+        """P."""
+        return self.network.patch_embed.patch_size[0]
+
+    @property
+    def width(self) -> int:
+        """D of a token."""
+        return self.network.embed_dim
+
+    def patches(self, images: Tensor) -> Tensor:
+        """Images (B, 3, H, W) in [0, 1] to what the network gets of them, normalised pixels (B, N, P * P * 3)."""
+        return cut(self.normalize(images), self.patch_size)
+
+    def encode(self, images: Tensor, kept: Tensor) -> Tensor:
+        """Tokens (B, V + 1, D) of the patches `kept` (B, V) int64, in that order, the class token last."""
+        network, embed = self.network, self.network.patch_embed.proj
+        weight = embed.weight.permute(0, 2, 3, 1).flatten(1)  # (D, P * P * 3)
+        x = F.linear(pick(self.patches(images), kept), weight, embed.bias)  # (B, V, D)
+        first, rest = network.pos_embed[:, :1], network.pos_embed[:, 1:]
+        x = x + pick(rest.expand(len(x), -1, -1), kept)
+        x = torch.cat([x, (network.cls_token + first).expand(len(x), -1, -1)], dim=1)  # (B, V + 1, D)
+        return network.norm(network.blocks(network.pos_drop(x)))
 
 
 def _create(variant: str, **options: Any) -> VisionTransformer:
