@@ -50,6 +50,7 @@ METRICS: dict[str, Metric] = {
         Metric(name="macs", unit="G", better="lower", decimals=3),
         Metric(name="macs_fvcore", unit="G", better="lower", decimals=3),
         Metric(name="macs_layers", unit="G", better="lower", decimals=3),
+        Metric(name="macs_without_attention", unit="G", better="lower", decimals=3),
         Metric(name="term_params", unit="M", better="lower"),
         Metric(name="training_macs", unit="G", better="lower", decimals=3),
         Metric(name="training_macs_ratio", unit="x", better="lower"),
