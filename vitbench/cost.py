@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from vitbench import build
+from vitbench.adapter import ShapesAlone
 from vitbench.augment import to_float
 from vitbench.contracts import Images, Output
 from vitbench.engine import WARM_STEPS, Engine
@@ -32,6 +33,7 @@ def count(identity: Identity) -> dict[str, Any]:
         "term_params": sum(size.count_params(term) for term in terms.values()) / 1e6,
         "macs": macs.matmul_conv / 1e9,
         "macs_layers": macs.layers / 1e9,
+        "macs_without_attention": macs.without_attention / 1e9,
         "training_macs": training.macs / 1e9,
         "training_macs_ratio": training.ratio,
     }
@@ -69,7 +71,7 @@ def _count_model(model: str, classes: int, image_size: int) -> size.Macs:
 @cache
 def _on_meta(model: str, classes: int, image_size: int) -> tuple[nn.Module, Output]:
     """A network without weights, and its output for one image; both serve every objective."""
-    with torch.device("meta"):
+    with torch.device("meta"), ShapesAlone():
         network = build.untrained(model, classes, image_size).eval()
         return network, network(torch.zeros(1, 3, image_size, image_size))
 
