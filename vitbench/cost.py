@@ -55,9 +55,8 @@ def _term_macs(identity: Identity) -> list[int]:
 
 def step_flops(identity: Identity) -> float:
     """Floating-point operations of one training step: two for each MAC of a forward and a backward pass."""
-    model = size.count_matmul_conv(
-        lambda: build.untrained(identity.model, identity.classes, identity.image_size), image_size=identity.image_size
-    )
+    network, _ = _on_meta(identity.model, identity.classes, identity.image_size)
+    model = size.count_matmul_conv(lambda: network, image_size=identity.image_size)
     return 2.0 * size.training_cost(model, _term_macs(identity)).macs * identity.phases[0].batch_size
 
 
@@ -65,7 +64,7 @@ def step_flops(identity: Identity) -> float:
 def _count_model(model: str, classes: int, image_size: int) -> size.Macs:
     """MACs of a network; the same for every objective, so counted once a session."""
     on_meta, _ = _on_meta(model, classes, image_size)
-    return size.count_macs(lambda: build.untrained(model, classes, image_size), image_size=image_size, on_meta=on_meta)
+    return size.count_macs(lambda: build.unchecked(model, classes, image_size), image_size=image_size, on_meta=on_meta)
 
 
 @cache
