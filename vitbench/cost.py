@@ -27,7 +27,7 @@ def count(identity: Identity) -> dict[str, Any]:
     model, _ = _on_meta(identity.model, identity.classes, identity.image_size)
     with torch.device("meta"):
         terms = {name: build.term_of(identity, name, model) for name in identity.objective.names}
-    training = size.training_cost(macs.matmul_conv, _term_macs(identity))
+    training = _training_cost(identity, macs.matmul_conv)
     measurements = {
         "params": size.count_params(model) / 1e6,
         "term_params": sum(size.count_params(term) for term in terms.values()) / 1e6,
@@ -42,22 +42,24 @@ def count(identity: Identity) -> dict[str, Any]:
     return {"measurements": measurements, "invalid": {"macs_fvcore": macs.reason} if macs.fvcore is None else {}}
 
 
-def _term_macs(identity: Identity) -> list[int]:
-    """MACs of each term for one image."""
+def _training_cost(identity: Identity, model_macs: int) -> size.TrainingCost:
+    """Of one image, with every term; without the model's own pass where no term asks for its output."""
     model, out = _on_meta(identity.model, identity.classes, identity.image_size)
-    with torch.device("meta"):
-        terms = [build.term_of(identity, name, model) for name in identity.objective.names]
-    return [
-        size.count_term_macs(lambda: term, model=lambda: model, image_size=identity.image_size, out=out)  # noqa: B023 - at once
-        for term in terms
-    ]
+    macs, asks = [], []
+    for name in identity.objective.names:
+        with torch.device("meta"):
+            term = build.term_of(identity, name, model)
+        given: dict[str, Any] = {"model": lambda: model, "image_size": identity.image_size}
+        macs.append(size.count_term_macs(lambda: term, out=out, **given))  # noqa: B023 - at once
+        asks.append(size.asks_for_output(lambda: term, **given))  # noqa: B023 - at once
+    return size.training_cost(model_macs, macs, runs_model=any(asks))
 
 
 def step_flops(identity: Identity) -> float:
     """Floating-point operations of one training step: two for each MAC of a forward and a backward pass."""
     network, _ = _on_meta(identity.model, identity.classes, identity.image_size)
     model = size.count_matmul_conv(lambda: network, image_size=identity.image_size)
-    return 2.0 * size.training_cost(model, _term_macs(identity)).macs * identity.phases[0].batch_size
+    return 2.0 * _training_cost(identity, model).macs * identity.phases[0].batch_size
 
 
 @cache

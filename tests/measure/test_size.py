@@ -13,16 +13,18 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 from torch.utils.flop_counter import flop_registry, register_flop_formula
 
+from vitbench.adapter import shape_of
 from vitbench.contracts import Output, Shape
 from vitbench.measure.size import (
     UncountedOperator,
+    asks_for_output,
     count_macs,
     count_params,
     count_term_macs,
     training_cost,
 )
 from vitbench.models import mae_vit, vit
-from vitbench.terms import ce, drloc, me
+from vitbench.terms import ce, drloc, mae, me
 
 
 class Run(nn.Module):
@@ -467,3 +469,20 @@ def test_training_costs_three_forward_passes_of_model_and_terms():
     cost = training_cost(1000, [0, 10, 320])
     assert (cost.macs, cost.ratio) == (3 * 1330, 1.33)
     assert training_cost(1000, [0]).ratio == 1
+    alone = training_cost(1000, [320], runs_model=False)
+    assert (alone.macs, alone.ratio) == (3 * 320, 0.32)
+
+
+@pytest.mark.parametrize(("term", "asks"), [(ce, True), (drloc, True), (mae, False)])
+def test_a_term_that_looks_at_patches_alone_does_not_ask_for_the_models_output(term, asks):
+    options = {"heads": 2} if term is mae else {}
+    model = vit.build(classes=10, variant="tiny")
+    with torch.device("meta"):
+        assert (
+            asks_for_output(
+                lambda: term.build(shape_of(model, image_size=32), **options),
+                model=lambda: vit.build(classes=10, variant="tiny"),
+                image_size=32,
+            )
+            is asks
+        )

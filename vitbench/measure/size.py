@@ -137,25 +137,42 @@ def count_term_macs(
         network, term = model().eval(), build().eval()
         images = torch.zeros(1, 3, image_size, image_size)
         computed = out or network(images)  # here, so that it is not counted with the term
-        step = Step(
-            images=images,
-            labels=torch.zeros(1, dtype=torch.int64),
-            model=network,
-            forward=lambda _: computed,
-            views={name: torch.zeros(1, *shape) for name, shape in (views or {}).items()},
-            progress=torch.zeros(()),
-        )
-        return _count_products(partial(term, step))
+        shown = {name: torch.zeros(1, *shape) for name, shape in (views or {}).items()}
+        return _count_products(partial(term, _step(images, network, lambda _: computed, shown)))
 
 
-def training_cost(model_macs: int, term_macs: Iterable[int]) -> TrainingCost:
+def asks_for_output(build: Callable[[], nn.Module], *, model: Callable[[], nn.Module], image_size: int) -> bool:
+    """Whether a term reads the output of the model's pass; one that does not spares it.
+
+    Args:
+        build, model, image_size: as in `count_term_macs`.
+    """
+    asked = []
+
+    def forward(images: Tensor) -> Output:
+        asked.append(True)
+        return network(images)
+
+    with _undisturbed(), torch.device("meta"):
+        network, term = model().eval(), build().eval()
+        term(_step(torch.zeros(1, 3, image_size, image_size), network, forward, {}))
+    return bool(asked)
+
+
+def _step(images: Tensor, model: nn.Module, forward: Callable[[Tensor], Output], views: Mapping[str, Tensor]) -> Step:
+    labels = torch.zeros(len(images), dtype=torch.int64)
+    return Step(images=images, labels=labels, model=model, forward=forward, views=views, progress=torch.zeros(()))
+
+
+def training_cost(model_macs: int, term_macs: Iterable[int], *, runs_model: bool = True) -> TrainingCost:
     """Cost of a training step: 3 x the forward MACs, as a backward pass costs two forward ones.
 
     Args:
         model_macs: `Macs.matmul_conv` of the model.
         term_macs: `count_term_macs` of each term; cross-entropy's is 0, so that the ratio is to plain `ce`.
+        runs_model: whether a term asks for the model's output, see `asks_for_output`.
     """
-    forward = model_macs + sum(term_macs)
+    forward = (model_macs if runs_model else 0) + sum(term_macs)
     return TrainingCost(macs=3 * forward, ratio=forward / model_macs)
 
 
