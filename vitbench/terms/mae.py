@@ -17,7 +17,7 @@ from vitbench.contracts import Encoder, Shape, Step
 from vitbench.errors import UserError
 
 VERSION = 1
-TINY = {"depth": 1, "dropout": 0.0}
+TINY = {"depth": 1, "heads": 1, "dropout": 0.0}
 SMALLEST_VARIANCE = 1e-6  # of a patch, as in the code of He et al.
 
 
