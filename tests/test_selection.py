@@ -9,7 +9,7 @@ from _pytest.mark.expression import Expression
 from vitbench import papers
 from vitbench.case import Budget
 from vitbench.errors import UserError
-from vitbench.selection import Selection, is_settled, sizes, sort_key, timings
+from vitbench.selection import Selection, is_settled, sizes, sort_key, timings, trained
 
 TEXT = """\
 title = "Mine"
@@ -495,3 +495,17 @@ def test_what_is_pre_trained_in_print_has_a_row_from_scratch_here(pre_trained, o
     by_id = {case.id: case for case in Selection(**options).cases([pre_trained])}
     assert [case.claims == () for name, case in by_id.items() if name.endswith("/scratch")] == [True]
     assert all(case.baseline.id in by_id for case in by_id.values())
+
+
+def test_a_step_of_a_pre_training_is_timed_as_well(pre_trained):
+    cases = Selection().cases([pre_trained])
+    assert [(one.recipe.kind, one.reading) for one in trained(cases, Budget.QUICK)] == [
+        ("run", "scratch"),
+        ("pretraining", "mae-pretraining"),
+        ("run", ""),
+    ]
+    found = timings(trained(cases, Budget.QUICK))
+    assert [(one.id, one.is_baseline) for one in found] == [
+        ("mine/speed/vit/ce/digits", True),
+        ("mine/speed/vit/mae/digits", False),
+    ]

@@ -23,14 +23,14 @@ from vitbench.forecast import forecast
 from vitbench.history import History
 from vitbench.machine import ENGINES, PRECISIONS
 from vitbench.options import Options, duration, folder
-from vitbench.selection import Selection, sizes, timings
+from vitbench.selection import Selection, sizes, timings, trained
 from vitbench.session import Session
 
 CASES: dict[str, Callable[[Session, list[Case]], list[Case]]] = {
     "accuracy_case": lambda session, cases: cases,
     "size_case": lambda session, cases: sizes(session.papers.values(), cases),
     "inference_case": lambda session, cases: [one for one in timings(cases) if one.is_baseline],
-    "training_case": lambda session, cases: timings(cases),
+    "training_case": lambda session, cases: timings(trained(cases, session.options.budget)),
 }
 SESSION = pytest.StashKey[Session]()
 

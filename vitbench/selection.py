@@ -106,6 +106,13 @@ def sizes(papers: Iterable[Paper], cases: Iterable[Case]) -> list[Case]:
     return list(counted.values())
 
 
+def trained(cases: Iterable[Case], budget: Budget) -> Iterator[Case]:
+    """Cases, each after the pre-training that it starts from: whatever takes steps of its own."""
+    for case in cases:
+        before = case.before(budget)
+        yield from (case,) if before is None else (before, case)
+
+
 def timings(cases: Iterable[Case]) -> list[Case]:
     """One case per model, set of terms and data set, at the budget's own size."""
     return _once(_untabled(case, "speed") for case in cases)

@@ -204,7 +204,7 @@ def _link(path: Path, folder: Path) -> str:
 def wanted(session: Session, cases: Sequence[Case]) -> Iterator[tuple[Case, Identity]]:
     """Every record that a report of these cases is made of."""
     from vitbench import identity
-    from vitbench.selection import sizes, timings
+    from vitbench.selection import sizes, timings, trained
 
     for case in cases:
         yield from (
@@ -214,7 +214,7 @@ def wanted(session: Session, cases: Sequence[Case]) -> Iterator[tuple[Case, Iden
         )
     yield from ((case, identity.of_size(case)) for case in sizes(session.papers.values(), cases))
     machines = session.store.machines()
-    for case in timings(cases):
+    for case in timings(trained(cases, session.options.budget)):
         for key in machines:
             yield case, session.timing_of(case, "training", key)
             yield case.baseline, session.timing_of(case, "inference", key)

@@ -9,10 +9,16 @@ import torch
 from scipy import stats
 from torch import nn
 
+from vitbench.adapter import shape_of
+from vitbench.case import Phase
 from vitbench.contracts import Encoder, Normalize, Output, Shape, Step
 from vitbench.errors import UserError
-from vitbench.measure.size import count_term_macs
+from vitbench.leaves import find
+from vitbench.measure.reconstruction import mean_patch, reconstruct
+from vitbench.measure.size import count_params, count_term_macs
 from vitbench.terms import mae
+from vitbench.total import Total
+from vitbench.train import Watch, train
 
 CPU = torch.device("cpu")
 TAN = Shape(channels=192, height=12, width=12, embedding=192, classes=10, patch_size=3, extra_tokens=1, token_width=192)
@@ -213,7 +219,6 @@ def test_gradients_reach_every_parameter_of_encoder_and_decoder(options):
 def test_gradients_are_those_of_finite_differences():
     model = Patches(grid=(2, 3)).double()
     term, images = built(model, ratio=0.5), images_for(model, dtype=torch.float64)
-
     assert torch.autograd.gradcheck(lambda x: term(step_of(model, x, seed=1)), images.requires_grad_())
 
 
@@ -244,11 +249,13 @@ def test_dropout_is_drawn_in_training_only():
     assert evaluation[0] == evaluation[1]
 
 
-def test_mask_token_and_positions_start_small_and_truncated():
+def test_mask_token_and_positions_start_at_their_spread():
     decoder = mae.build(TAN, depth=1).decoder
     assert decoder.positions.std().item() == pytest.approx(0.02, rel=0.05)
     assert decoder.mask_token.std().item() == pytest.approx(0.02, rel=0.25)
-    assert max(one.abs().max().item() for one in (decoder.positions, decoder.mask_token)) < 0.12
+    wider = mae.build(TAN, depth=1, position_std=0.2).decoder
+    assert wider.positions.std().item() == pytest.approx(0.2, rel=0.05)
+    assert wider.mask_token.std().item() == pytest.approx(0.02, rel=0.25)
 
 
 def test_it_runs_on_meta():
@@ -330,6 +337,8 @@ def test_only_what_looks_at_some_of_its_patches_is_an_encoder():
         ({"heads": 5}, "mae: 5 heads do not divide 12 channels; give heads one of 1, 2, 3, 4, 6, 12"),
         ({"dropout": 1.0}, "mae: dropout must be a number from 0 up and below 1, got 1.0"),
         ({"dropout": "0.1"}, "got '0.1'"),
+        ({"position_std": 0.0}, "mae: position_std must be a number above 0, got 0.0"),
+        ({"position_std": math.inf}, "got inf"),
     ],
 )
 def test_an_option_out_of_its_range_is_one_line(options, message):
@@ -342,3 +351,61 @@ def test_an_option_out_of_its_range_is_one_line(options, message):
 def test_a_model_that_sees_all_its_patches_or_none_is_refused_by_one_line():
     with pytest.raises(UserError, match=r"^mae: expected a model that encodes some of its patches .* mae_vit or vit$"):
         mae.build(Shape(channels=12, height=4, width=4, embedding=12, classes=2))
+
+
+def real(reference, classes=10, image_size=32):
+    name, variant = reference.split("/")
+    torch.manual_seed(0)
+    return find("models", name).load()(classes=classes, image_size=image_size, variant=variant)
+
+
+def test_the_whole_autoencoder_of_the_paper_has_4856256_parameters_besides_the_classifier():
+    model = real("mae_vit/tan2024", image_size=36)
+    term = mae.build(shape_of(model, image_size=36))
+    both = count_params(model) + count_params(term)
+    assert both - count_params(model.network.get_classifier()) == 4_856_256
+
+
+def test_a_pre_training_step_of_the_paper_costs_what_the_closed_form_says():
+    def layers(count, tokens):
+        return count * (tokens * (4 + 2 * 2) * 192**2 + 2 * tokens**2 * 192)
+
+    encoder = 37 * 27 * 192 + layers(12, 37) + 37 * 192**2
+    with torch.device("meta"):
+        model = real("mae_vit/tan2024", image_size=36)
+        term = mae.build(shape_of(model, image_size=36))
+    macs = count_term_macs(lambda: term, model=lambda: model, image_size=36)
+    assert macs == encoder + layers(4, 145) + 144 * 192 * 27 == 342_894_912
+
+
+@pytest.mark.parametrize("reference", ["mae_vit/tiny", "vit/tiny"])
+def test_what_lies_in_a_masked_patch_is_not_seen_by_the_networks_that_the_error_names(reference):
+    model = real(reference).eval()
+    term = mae.build(shape_of(model, image_size=32), **mae.TINY).eval()
+    (height, width), size = term.grid, term.patch_size
+    images = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    masked = masked_with(9, 2, height * width, term.kept).view(2, 1, height, width)
+    masked = masked.repeat_interleave(size, dim=2).repeat_interleave(size, dim=3)
+    restored, changed, seen = (
+        term.predict(model, one, torch.Generator().manual_seed(9))[0]
+        for one in (images, torch.where(masked, 1 - images, images), torch.where(masked, images, 1 - images))
+    )
+    assert torch.equal(restored, changed)
+    assert not torch.isclose(restored, seen).any()
+
+
+def test_other_networks_are_refused():
+    with pytest.raises(UserError, match="encodes some of its patches alone"):
+        mae.build(shape_of(real("resnet/tiny"), image_size=32))
+
+
+def test_a_few_steps_on_digits_restore_them_better_than_their_mean_patch_does():
+    digits, model = find("datasets", "digits").load()(None), real("mae_vit/tiny")
+    torch.manual_seed(0)
+    term = mae.build(shape_of(model, image_size=32), **mae.TINY)
+    mean = mean_patch(model, term, digits.train)
+    phase = Phase(epochs=1, batch_size=32, optimizer={"name": "adamw", "lr": 1e-2}, schedule={"name": "constant"})
+    watch = Watch(examine=lambda number: {})
+    train(model, Total({"mae": term}, {"mae": 1.0}), digits.train, [phase], seed=0, watch=watch)
+    found = reconstruct(model, term, digits.test, mean=mean, generator=torch.Generator().manual_seed(0))
+    assert found.mse < found.mean_patch_mse

@@ -27,7 +27,7 @@ from vitbench.report import (
 from vitbench.report.gallery import Drawing
 from vitbench.report.markdown import escaped
 from vitbench.report.results import Place, Results
-from vitbench.selection import sizes
+from vitbench.selection import sizes, trained
 from vitbench.tables import Table
 
 FIGURES = "figures"  # folder beside the pages
@@ -200,7 +200,8 @@ def _sizes(paper: Paper, material: Material) -> Iterator[str]:
 
 def _speeds(paper: Paper, material: Material) -> Iterator[str]:
     for budget, cases in material.cases.items():
-        own = costs.timed(one for one in cases if one.paper == paper.name)
+        steps = list(trained((one for one in cases if one.paper == paper.name), budget))
+        own = costs.timed(steps)
         heading = [f"## Speed, `{budget}` budget"]
         places = material.results.places(paper.name, budget)
         for place in places:
@@ -211,7 +212,7 @@ def _speeds(paper: Paper, material: Material) -> Iterator[str]:
                 where = place.device if len(places) == 1 else _where(place)
                 yield f"Medians on {escaped(where)}. {SPEED_NOTE}"
                 yield markdown.table(grid)
-                yield from _projection([one for one in cases if one.paper == paper.name], budget, place, material)
+                yield from _projection(steps, budget, place, material)
 
 
 def _projection(cases: Sequence[Case], budget: Budget, place: Place, material: Material) -> Iterator[str]:

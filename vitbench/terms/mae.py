@@ -17,7 +17,8 @@ from vitbench.contracts import Encoder, Shape, Step
 from vitbench.errors import UserError
 
 VERSION = 1
-TINY = {"depth": 1, "heads": 1, "dropout": 0.0}
+# As for the tiny networks, some 1000 steps are too few to learn from .02 where a token is.
+TINY = {"depth": 1, "heads": 1, "dropout": 0.0, "position_std": 0.5}
 SMALLEST_VARIANCE = 1e-6  # of a patch, as in the code of He et al.
 
 
@@ -31,6 +32,7 @@ def build(
     heads: int = 3,
     mlp_ratio: int = 2,
     dropout: float = 0.1,
+    position_std: float = 0.02,
 ) -> nn.Module:
     """The term `mae`.
 
@@ -43,6 +45,7 @@ def build(
         heads: attention heads of each block, at least 1; must divide `shape.token_width`.
         mlp_ratio: hidden width of each block's MLP, in units of `shape.token_width`, at least 1.
         dropout: of each block, in [0, 1); drawn by torch, which takes no generator for it.
+        position_std: spread of the decoder's positions at the start, above 0.
 
     Raises:
         UserError: if an option is out of its range, or the model cannot look at some of its patches.
@@ -63,10 +66,13 @@ def build(
             raise UserError(f"mae: {option} must be a whole number from 1 up, got {value!r}; try {option}=3")
     if type(dropout) not in (int, float) or not 0 <= dropout < 1:
         raise UserError(f"mae: dropout must be a number from 0 up and below 1, got {dropout!r}; try dropout=0.1")
+    if type(position_std) is not float or not 0 < position_std < float("inf"):
+        raise UserError(f"mae: position_std must be a number above 0, got {position_std!r}; try position_std=0.02")
     if shape.token_width % heads:
         right = ", ".join(str(n) for n in range(1, 17) if shape.token_width % n == 0)
         raise UserError(f"mae: {heads} heads do not divide {shape.token_width} channels; give heads one of {right}")
-    decoder = Decoder(shape, depth=depth, heads=heads, mlp_ratio=mlp_ratio, dropout=dropout)
+    sizes = {"depth": depth, "heads": heads, "mlp_ratio": mlp_ratio}
+    decoder = Decoder(shape, **sizes, dropout=dropout, position_std=position_std)
     return MaskedAutoencoder(shape, decoder, ratio=ratio, discount=discount, norm_pix=norm_pix)
 
 
@@ -101,15 +107,17 @@ class Decoder(nn.Module):
 
     Args:
         shape: of the model.
-        depth, heads, mlp_ratio, dropout: see `build`.
+        depth, heads, mlp_ratio, dropout, position_std: see `build`.
     """
 
-    def __init__(self, shape: Shape, *, depth: int, heads: int, mlp_ratio: int, dropout: float) -> None:
+    def __init__(
+        self, shape: Shape, *, depth: int, heads: int, mlp_ratio: int, dropout: float, position_std: float
+    ) -> None:
         super().__init__()
         width, self.patches = shape.token_width, shape.height * shape.width
         tokens = self.patches + shape.extra_tokens
         self.mask_token = nn.Parameter(nn.init.trunc_normal_(torch.empty(1, 1, width), std=0.02))
-        self.positions = nn.Parameter(nn.init.trunc_normal_(torch.empty(1, tokens, width), std=0.02))
+        self.positions = nn.Parameter(nn.init.trunc_normal_(torch.empty(1, tokens, width), std=position_std))
         blocks = (
             nn.TransformerEncoderLayer(
                 width, heads, mlp_ratio * width, dropout=dropout, batch_first=True, norm_first=True
