@@ -59,13 +59,13 @@ def erase(
     if images.dtype != torch.uint8:
         raise TypeError(f"expected images of uint8 levels, got {images.dtype}")
     b = len(images)
-    drawn = torch.rand(b, device=images.device, generator=generator) < probability
+    spared = (torch.rand(b, device=images.device, generator=generator) >= probability).to(torch.int64)
     rectangles = draw_rectangles(images, (min_area, max_area), min_aspect, generator)
 
     def erased(some: Tensor, rectangles: Tensor) -> Tensor:
         return overwrite(some, rectangles, draw_noise(some, mode, generator))
 
-    return shares.change(images, shares.Group(drawn, probability, erased, [rectangles]))
+    return shares.change(images, spared, [shares.Group(probability, erased)], [rectangles])
 
 
 def draw_rectangles(

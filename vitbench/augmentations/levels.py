@@ -40,21 +40,20 @@ def blend(degenerate: Tensor, images: Tensor, factor: Tensor) -> Tensor:
 
 
 def grey(images: Tensor) -> Tensor:
-    """(B, 3, H, W) uint8 to its luma (B, 1, H, W), uint8."""
-    red, green, blue = images.to(torch.int32).split(1, dim=1)
-    return (red * LUMA[0] + green * LUMA[1] + blue * LUMA[2] + 0x8000).bitwise_right_shift_(16).to(torch.uint8)
+    """(B, 3, H, W) levels to their luma (B, 1, H, W), float32, whole.
+
+    Luma is counted in 65,536ths; in floats that is exact, because no sum of theirs needs more than 24 bits.
+    """
+    red, green, blue = images.to(torch.float32).split(1, dim=1)
+    parts = [one / 2**16 for one in LUMA]
+    return (red * parts[0]).add_(green, alpha=parts[1]).add_(blue, alpha=parts[2]).add_(0.5).floor_()
 
 
-def mean_grey(images: Tensor) -> Tensor:
-    """Rounded mean luma of each image, (B,), int64."""
-    pixels = images.shape[2] * images.shape[3]
-    total = grey(images).sum(dim=(1, 2, 3), dtype=torch.int64)
-    return (2 * total + pixels).div(2 * pixels, rounding_mode="floor")
-
-
-def contrast(mean: Tensor, factor: Tensor) -> Tensor:
-    """Table (B, 256) of a blend (B,) with the mean luma (B,); with 0 for the mean, brightness."""
-    return blend(mean[:, None], _levels(factor)[None], factor)
+def mean_grey(grey: Tensor) -> Tensor:
+    """Rounded mean (B, 1, 1, 1), float32, of the luma (B, 1, H, W) of each image."""
+    pixels = grey.shape[2] * grey.shape[3]
+    total = grey.sum((1, 2, 3), keepdim=True, dtype=torch.float64).to(torch.int64)
+    return (2 * total + pixels).div(2 * pixels, rounding_mode="floor").to(torch.float32)
 
 
 def posterize(bits: Tensor) -> Tensor:
