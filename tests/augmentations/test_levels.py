@@ -49,7 +49,7 @@ TABLES = {
     "posterize": (levels.posterize(WHOLE % 8 + 1), each(ImageOps.posterize, WHOLE % 8 + 1)),
     "solarize": (levels.solarize(WHOLE * 257 // COUNT), each(ImageOps.solarize, WHOLE * 257 // COUNT)),
     "solarize_add": (levels.solarize_add(WHOLE * 2), each(auto_augment.solarize_add, WHOLE * 2)),
-    "autocontrast": (levels.autocontrast(levels.counts(IMAGES)), each(ImageOps.autocontrast)),
+    "autocontrast": (levels.autocontrast(IMAGES), each(ImageOps.autocontrast)),
     "equalize": (levels.equalize(levels.counts(IMAGES)), each(ImageOps.equalize)),
 }
 

@@ -17,6 +17,7 @@ from vitbench.augmentations import levels, shares
 VERSION = 2  # raised when an operation, or the order of its draws, changes
 TRIES = 10  # windows that torchvision draws before it takes the central one
 KERNELS = ("bilinear", "bicubic")
+CUBIC = ((0, 1, 0, 0), (-1, 0, 1, 0), (2, -2, 1, -1), (-1, 1, -1, 1))  # of d^0 to d^3, for each of four pixels
 # Pillow cuts a resampled level off where it does not round it. A sum of weights that is 1 but for the last bit
 # would make 99 of 100 everywhere in an even area.
 LAST_BIT = 1 / 1024
@@ -187,15 +188,13 @@ def warp(images: Tensor, matrices: Tensor, *, fill: Sequence[int], interpolation
     inside = ((at >= 0) & (at < size)).to(torch.float32)
     at -= 0.5
     low = at.floor()
-    across, down = torch.stack(_taps(at - low, interpolation), dim=2).unbind(1)  # (B, taps, H * W) each
-    taps = torch.arange(across.shape[1], device=images.device)[:, None] - (across.shape[1] // 2 - 1)
+    across, down = _taps(at - low, interpolation).unbind(1)  # (B, taps, H * W) each
+    taps = torch.arange(1 - across.shape[1] // 2, 1 + across.shape[1] // 2, device=images.device)[:, None]
     column, row = torch.minimum((low[:, :, None] + taps).clamp_(min=0), size[..., None] - 1).to(torch.int64).unbind(1)
-    flat, row = images.flatten(2).to(torch.float32), row * w
-    moved = flat.new_zeros(b, c, h * w)
-    for at_row, weight in zip(row.unbind(1), down.unbind(1), strict=True):
-        pixels = (at_row[:, None] + column).view(b, 1, -1).expand(b, c, -1)
-        line = flat.gather(2, pixels).view(b, c, -1, h * w).mul_(across[:, None]).sum(2)
-        moved.addcmul_(line, weight[:, None])
+    places = (row * w)[:, :, None] + column[:, None]  # (B, taps, taps, H * W)
+    weights = (down[:, :, None] * across[:, None]).flatten(1, 2)  # (B, taps * taps, H * W)
+    pixels = images.flatten(2).to(torch.float32).gather(2, places.view(b, 1, -1).expand(b, c, -1))
+    moved = pixels.view(b, c, -1, h * w).mul_(weights[:, None]).sum(2)  # (B, C, H * W)
     return _filled(moved.view(images.shape), (inside[:, :1] * inside[:, 1:]).view(b, 1, h, w), fill)
 
 
@@ -213,13 +212,14 @@ def slide(images: Tensor, offsets: Tensor, *, fill: Sequence[int], interpolation
     """
     b, c, h, w = images.shape
     low = offsets.floor()
-    taps = _taps((offsets - low).to(torch.float32).view(b, 1, h, 1), interpolation)
-    reached = torch.arange(w + len(taps) - 1, device=images.device) - (len(taps) // 2 - 1)
+    weights = _taps((offsets - low).to(torch.float32).view(b, 1, h, 1), interpolation)  # (B, 1, taps, H, 1)
+    taps = weights.shape[2]
+    reached = torch.arange(1 - taps // 2, w + taps // 2, device=images.device)
     pixels = (low.to(torch.int64)[..., None] + reached).clamp_(0, w - 1)  # (B, H, W + taps - 1)
     runs = images.to(torch.float32).gather(3, pixels[:, None].expand(b, c, h, -1))  # (B, C, H, W + taps - 1)
-    moved = runs[..., :w] * taps[0]
-    for place, weight in enumerate(taps[1:], start=1):
-        moved.addcmul_(runs[..., place : place + w], weight)
+    moved = runs[..., :w] * weights[:, :, 0]
+    for place in range(1, taps):
+        moved.addcmul_(runs[..., place : place + w], weights[:, :, place])
     at = offsets[..., None] + (torch.arange(w, device=images.device) + 0.5)  # (B, H, W)
     return _filled(moved, ((at >= 0) & (at < w)).to(torch.float32)[:, None], fill)
 
@@ -244,12 +244,18 @@ def constants(numbers: Sequence[float], *, like: Tensor) -> Tensor:
     return _constants(tuple(numbers), like.dtype, like.device)
 
 
-def _taps(d: Tensor, interpolation: str) -> list[Tensor]:
-    """Weights of the pixels around a position that lies d in [0, 1] behind the middle one of them."""
-    if interpolation == "bilinear":
-        return [1 - d, d]
-    e = 1 - d
-    return [-d * e * e, 1 - d * d * (1 + e), 1 - e * e * (1 + d), -d * d * e]
+def _taps(d: Tensor, interpolation: str) -> Tensor:
+    """Weights (B, n, taps, ...) of the pixels around positions (B, n, ...) that lie d in [0, 1] behind a pixel.
+
+    Bicubic, with a = -1: -d (1 - d)^2, 1 - d^2 (2 - d), 1 - (1 - d)^2 (1 + d) and -d^2 (1 - d), as sums of powers.
+    """
+    powers = ((1, 0), (-1, 1)) if interpolation == "bilinear" else CUBIC
+    d = d.unsqueeze(2)
+    factors = [constants(one, like=d).view(-1, *[1] * (d.ndim - 3)) for one in powers]
+    weights = factors.pop()
+    while factors:
+        weights = torch.addcmul(factors.pop(), weights, d)
+    return weights
 
 
 def check(images: Tensor, interpolation: str) -> None:

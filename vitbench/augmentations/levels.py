@@ -77,21 +77,18 @@ def counts(images: Tensor) -> Tensor:
     """How often each channel of (B, C, H, W) has each level, (B, C, 256), int32."""
     levels = images.flatten(2).to(torch.int64)
     zeros = torch.zeros(*images.shape[:2], 256, dtype=torch.int32, device=images.device)
-    return zeros.scatter_add_(2, levels, torch.ones_like(levels, dtype=torch.int32))
+    return zeros.scatter_add_(2, levels, zeros.new_ones(1).expand_as(levels))
 
 
-def autocontrast(histogram: Tensor) -> Tensor:
-    """Table (B, C, 256) that stretches each channel from black to white, of its counts (B, C, 256)."""
-    levels = _levels(histogram)
-    there = histogram > 0
-    lowest = torch.where(there, levels, 255).amin(2, keepdim=True)  # (B, C, 1)
-    highest = torch.where(there, levels, 0).amax(2, keepdim=True)
-    span = (highest - lowest).clamp(min=1).to(torch.float64)
-    scale = (
-        torch.full_like(span, 255) / span
-    )  # a number over a tensor is its reciprocal times the number: two roundings
-    stretched = (levels * scale + -lowest * scale).clamp_(0, 255)
-    return torch.where(highest > lowest, stretched, levels.to(torch.float64)).to(torch.uint8)
+def autocontrast(images: Tensor) -> Tensor:
+    """Table (B, C, 256) that stretches each channel of (B, C, H, W) from black to white."""
+    pixels, levels = images.flatten(2), _levels(images).to(torch.float64)
+    lowest, highest = pixels.amin(2, keepdim=True).to(torch.float64), pixels.amax(2, keepdim=True)  # (B, C, 1)
+    span = highest - lowest
+    # A number over a tensor would be its reciprocal times the number: two roundings.
+    scale = torch.full_like(span, 255) / span.clamp(min=1)
+    stretched = (levels * scale).sub_(lowest * scale).clamp_(0, 255)
+    return torch.where(span > 0, stretched, levels).to(torch.uint8)
 
 
 def equalize(histogram: Tensor) -> Tensor:

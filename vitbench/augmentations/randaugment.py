@@ -4,7 +4,6 @@ Source: Cubuk et al. 2020, arXiv:1909.13719, as timm 1.0 has it in `timm.data.au
 (`_RAND_INCREASING_TRANSFORMS`; the arguments are those of its `_…_level_to_arg` functions), on Pillow's arithmetic.
 """
 
-import functools
 import math
 from collections.abc import Callable
 
@@ -119,28 +118,35 @@ def apply_operations(
 
 def _by_table(images: Tensor, which: Tensor, level: Tensor, sign: Tensor) -> Tensor:
     # Whole numbers are cut off and not rounded, timm's `int`. To invert is to solarize all levels.
-    part = level / HIGHEST
-    threshold = torch.where(is_(which, "invert"), 0, 256 - (part * 256).to(torch.int64))
-    solarized = levels.solarize(threshold)
-    posterized = levels.posterize(4 - (part * 4).to(torch.int64))
-    added = levels.solarize_add((part * 110).to(torch.int64))
-    others = torch.where(is_(which, "posterize")[:, None], posterized, added)  # (B, 256)
+    steps = _of(which, level, solarize=256, posterize=4, solarize_add=110)
+    steps = (level / HIGHEST * steps).to(torch.int64)
+    solarized = levels.solarize(_of(which, steps, solarize=256) - steps)
+    posterized, added = levels.posterize(4 - steps), levels.solarize_add(steps)  # (B, 256)
+    others = torch.where(_of(which, level > 0, posterize=1)[:, None], posterized, added)
     return levels.look_up(images, torch.where((which < NAMES.index("posterize"))[:, None], solarized, others))
 
 
 def _by_histogram(images: Tensor, which: Tensor, level: Tensor, sign: Tensor) -> Tensor:
-    histogram = levels.counts(images)
-    stretched, spread = levels.autocontrast(histogram), levels.equalize(histogram)  # (B, C, 256)
-    return levels.look_up(images, torch.where(is_(which, "equalize").view(-1, 1, 1), spread, stretched))
+    stretched, spread = levels.autocontrast(images), levels.equalize(levels.counts(images))  # (B, C, 256)
+    return levels.look_up(images, torch.where((which == NAMES.index("equalize")).view(-1, 1, 1), spread, stretched))
 
 
 def _by_blend(images: Tensor, which: Tensor, level: Tensor, sign: Tensor) -> Tensor:
-    names = ("contrast", "colour", "sharpness")  # black for brightness
-    even, coloured, sharp = (is_(which, name).to(torch.float32).view(-1, 1, 1, 1) for name in names)
     grey = levels.grey(images)
-    degenerate = torch.lerp(levels.mean_grey(grey) * even, grey, coloured)  # of weights 0 and 1: one or the other
+    even, coloured, sharp = (
+        _of(which, grey, **{name: 1}).view(-1, 1, 1, 1) for name in ("contrast", "colour", "sharpness")
+    )
+    # Weights of 0 and 1 choose what is blended with; black for brightness.
+    degenerate = torch.lerp(levels.mean_grey(grey) * even, grey, coloured)
+    degenerate = torch.lerp(degenerate, colour.smooth(images), sharp)
     factor = 1 + sign * (level / HIGHEST * 0.9)  # further from 1 the stronger
-    return levels.blend(torch.lerp(degenerate, colour.smooth(images), sharp), images, factor.clamp(min=0.1))
+    return levels.blend(degenerate, images, factor.clamp_(min=0.1))
+
+
+def _of(which: Tensor, like: Tensor, **numbers: float) -> Tensor:
+    """The number (B,) of each image's operation, 0 where none is given; of the type of a tensor that it is like."""
+    every = [numbers.get(name, 0) for name in (*NAMES, "none")]
+    return geometry.constants(every, like=like).index_select(0, which)
 
 
 def _moves(interpolation: str) -> tuple[Callable[..., Tensor], ...]:
@@ -148,9 +154,9 @@ def _moves(interpolation: str) -> tuple[Callable[..., Tensor], ...]:
 
     def slide(images: Tensor, which: Tensor, level: Tensor, sign: Tensor) -> Tensor:
         h, w = images.shape[2:]
-        part = (level * sign / HIGHEST)[:, None]
-        sheared = 0.3 * (torch.arange(h, device=images.device) + 0.5)
-        offsets = part * torch.where(is_(which, "shear_x", "shear_y")[:, None], sheared, 0.45 * w)  # (B, H)
+        part = level * sign / HIGHEST
+        shear, shift = part * _of(which, part, shear_x=0.3, shear_y=0.3), part * _of(which, part, translate_x=0.45, translate_y=0.45)
+        offsets = shear[:, None] * (torch.arange(h, device=images.device) + 0.5) + (w * shift)[:, None]  # (B, H)
         return geometry.slide(images, offsets, fill=FILL, interpolation=interpolation)
 
     def slide_columns(images: Tensor, *drawn: Tensor) -> Tensor:
@@ -161,11 +167,6 @@ def _moves(interpolation: str) -> tuple[Callable[..., Tensor], ...]:
         return geometry.warp(images, matrices, fill=FILL, interpolation=interpolation)
 
     return turn, slide, slide_columns
-
-
-def is_(which: Tensor, *names: str) -> Tensor:
-    """Whether the operation (B,) is of one of these names, bool."""
-    return functools.reduce(torch.logical_or, [which == NAMES.index(name) for name in names])
 
 
 def rotation(angle: Tensor, height: int, width: int) -> Tensor:
