@@ -69,14 +69,14 @@ def test_only_the_drawn_images_are_computed_or_as_many_as_there_are_places():
 
 
 def test_what_does_not_fit_the_cache_is_computed_in_parts():
-    images = torch.zeros(8, 3, 300, 300, dtype=torch.uint8)
+    images = torch.zeros(8, 3, 400, 400, dtype=torch.uint8)
     assert shares.at_once(images[:3]) == 1
     assert shares.at_once(images[:, :, :32, :32]) == 8
-    assert shares.at_once(images[:, :, :32, :32], 300 * 300) == 1
+    assert shares.at_once(images[:, :, :32, :32], 400 * 400) == 1
     assert shares.at_once(images.to("meta")) == 8
     assert shares.at_once(images[:0]) == 1
-    many = torch.zeros(100, 3, 32, 32, dtype=torch.uint8)
-    assert shares.at_once(many) == 50  # two parts of one length, not one of 85 and one of 15
+    many = torch.zeros(200, 3, 32, 32, dtype=torch.uint8)
+    assert shares.at_once(many) == 100  # two parts of one length, not one of 170 and one of 30
     numbers = torch.arange(8, dtype=torch.uint8)
     every = torch.ones(8, dtype=torch.bool)
     group = shares.Group(1.0, lambda some, n: some + n.view(-1, 1, 1, 1))

@@ -61,8 +61,7 @@ def erase(
     b = len(images)
     spared = (torch.rand(b, device=images.device, generator=generator) >= probability).to(torch.int64)
     rectangles = draw_rectangles(images, (min_area, max_area), min_aspect, generator)
-
-    most = most_pixels(*images.shape[2:], max_area)
+    most = most_pixels(images.shape[2], images.shape[3], max_area)
 
     def erased(some: Tensor, rectangles: Tensor) -> Tensor:
         return overwrite(some, rectangles, draw_noise(some, mode, most, generator))
@@ -102,7 +101,7 @@ def draw_noise(images: Tensor, mode: str, count: int, generator: torch.Generator
     """What a rectangle in each of the images (B, 3, H, W) is overwritten with.
 
     Returns:
-        (B, 3, n) uint8, the rectangle's pixels row by row, of which it needs `count` at most; n is 1 where all are alike.
+        (B, 3, n) uint8, a rectangle's pixels row by row, at most `count`; n is 1 where all are alike.
     """
     shape = (*images.shape[:2], count if mode == "pixel" else 1)
     mean, std = (geometry.constants(one, like=torch.empty(0, device=images.device)).view(3, 1) for one in (MEAN, STD))
@@ -113,7 +112,7 @@ def draw_noise(images: Tensor, mode: str, count: int, generator: torch.Generator
 
 
 def overwrite(images: Tensor, rectangles: Tensor, noise: Tensor) -> Tensor:
-    """Put noise (B, 3, n), a rectangle's pixels row by row, where the rectangles (B, 4) of top, left, height, width lie."""
+    """Put noise (B, 3, n), pixels row by row, where the rectangles (B, 4) of top, left, height and width lie."""
     b, c, height, width = images.shape
     top, left, h, w = rectangles[..., None, None].unbind(1)  # (B, 1, 1) each
     row = torch.arange(height, device=images.device)[:, None] - top  # (B, H, 1), within the rectangle

@@ -27,6 +27,10 @@ GROUPS = (
 )
 # Each operation's group; after the last one, that of no operation.
 GROUP_OF = (*(next(at for at, group in enumerate(GROUPS) if name in group) for name in NAMES), len(GROUPS))
+# What each operation makes of the highest magnitude: steps, parts further from 1, an angle, parts of rows and widths.
+HIGHEST_OF: dict[str, float] = {"solarize": 256, "posterize": 4, "solarize_add": 110}
+HIGHEST_OF |= {"rotate": math.radians(30)} | dict.fromkeys(("contrast", "brightness", "colour", "sharpness"), 0.9)
+HIGHEST_OF |= dict.fromkeys(("shear_x", "shear_y"), 0.3) | dict.fromkeys(("translate_x", "translate_y"), 0.45)
 FILL = (124, 116, 104)  # ImageNet's mean in levels: where a map reaches outside of the image
 HIGHEST = 10.0  # magnitude
 
@@ -113,34 +117,8 @@ def apply_operations(
     parts = [1.0 if share is None else share * len(group) / len(NAMES) for group in GROUPS]
     groups = [shares.Group(part, operation) for part, operation in zip(parts, operations, strict=True)]
     group_of = geometry.constants(GROUP_OF, like=which).index_select(0, which)
-    return shares.change(images, group_of, groups, [which, level, sign])
-
-
-def _by_table(images: Tensor, which: Tensor, level: Tensor, sign: Tensor) -> Tensor:
-    # Whole numbers are cut off and not rounded, timm's `int`. To invert is to solarize all levels.
-    steps = _of(which, level, solarize=256, posterize=4, solarize_add=110)
-    steps = (level / HIGHEST * steps).to(torch.int64)
-    solarized = levels.solarize(_of(which, steps, solarize=256) - steps)
-    posterized, added = levels.posterize(4 - steps), levels.solarize_add(steps)  # (B, 256)
-    others = torch.where(_of(which, level > 0, posterize=1)[:, None], posterized, added)
-    return levels.look_up(images, torch.where((which < NAMES.index("posterize"))[:, None], solarized, others))
-
-
-def _by_histogram(images: Tensor, which: Tensor, level: Tensor, sign: Tensor) -> Tensor:
-    stretched, spread = levels.autocontrast(images), levels.equalize(levels.counts(images))  # (B, C, 256)
-    return levels.look_up(images, torch.where((which == NAMES.index("equalize")).view(-1, 1, 1), spread, stretched))
-
-
-def _by_blend(images: Tensor, which: Tensor, level: Tensor, sign: Tensor) -> Tensor:
-    grey = levels.grey(images)
-    even, coloured, sharp = (
-        _of(which, grey, **{name: 1}).view(-1, 1, 1, 1) for name in ("contrast", "colour", "sharpness")
-    )
-    # Weights of 0 and 1 choose what is blended with; black for brightness.
-    degenerate = torch.lerp(levels.mean_grey(grey) * even, grey, coloured)
-    degenerate = torch.lerp(degenerate, colour.smooth(images), sharp)
-    factor = 1 + sign * (level / HIGHEST * 0.9)  # further from 1 the stronger
-    return levels.blend(degenerate, images, factor.clamp_(min=0.1))
+    amount = level / HIGHEST * _of(which, level, **HIGHEST_OF) * sign
+    return shares.change(images, group_of, groups, [which, amount])
 
 
 def _of(which: Tensor, like: Tensor, **numbers: float) -> Tensor:
@@ -149,21 +127,44 @@ def _of(which: Tensor, like: Tensor, **numbers: float) -> Tensor:
     return geometry.constants(every, like=like).index_select(0, which)
 
 
+def _by_table(images: Tensor, which: Tensor, amount: Tensor) -> Tensor:
+    steps = amount.abs().to(torch.int64)  # cut off and not rounded, timm's `int`
+    solarized = levels.solarize(_of(which, steps, solarize=256) - steps)  # to invert is to solarize all levels
+    posterized, added = levels.posterize(4 - steps), levels.solarize_add(steps)  # (B, 256)
+    others = torch.where((which == NAMES.index("posterize"))[:, None], posterized, added)
+    return levels.look_up(images, torch.where((which < NAMES.index("posterize"))[:, None], solarized, others))
+
+
+def _by_histogram(images: Tensor, which: Tensor, amount: Tensor) -> Tensor:
+    stretched, spread = levels.autocontrast(images), levels.equalize(levels.counts(images))  # (B, C, 256)
+    return levels.look_up(images, torch.where((which == NAMES.index("equalize")).view(-1, 1, 1), spread, stretched))
+
+
+def _by_blend(images: Tensor, which: Tensor, amount: Tensor) -> Tensor:
+    grey = levels.grey(images)
+    weights = [_of(which, grey, **{name: 1}) for name in ("contrast", "colour", "sharpness")]
+    even, coloured, sharp = (weight.view(-1, 1, 1, 1) for weight in weights)
+    # Weights of 0 and 1 choose what is blended with; black for brightness.
+    degenerate = torch.lerp(levels.mean_grey(grey) * even, grey, coloured)
+    degenerate = torch.lerp(degenerate, colour.smooth(images), sharp)
+    return levels.blend(degenerate, images, (1 + amount).clamp_(min=0.1))
+
+
 def _moves(interpolation: str) -> tuple[Callable[..., Tensor], ...]:
     """Rotations, moves along rows and moves along columns."""
 
-    def slide(images: Tensor, which: Tensor, level: Tensor, sign: Tensor) -> Tensor:
+    def slide(images: Tensor, which: Tensor, amount: Tensor) -> Tensor:
         h, w = images.shape[2:]
-        part = level * sign / HIGHEST
-        shear, shift = part * _of(which, part, shear_x=0.3, shear_y=0.3), part * _of(which, part, translate_x=0.45, translate_y=0.45)
-        offsets = shear[:, None] * (torch.arange(h, device=images.device) + 0.5) + (w * shift)[:, None]  # (B, H)
+        rows = torch.arange(h, device=images.device) + 0.5
+        sheared = (which < NAMES.index("translate_x"))[:, None]
+        offsets = amount[:, None] * torch.where(sheared, rows, float(w))  # (B, H)
         return geometry.slide(images, offsets, fill=FILL, interpolation=interpolation)
 
-    def slide_columns(images: Tensor, *drawn: Tensor) -> Tensor:
-        return slide(images.mT, *drawn).mT
+    def slide_columns(images: Tensor, which: Tensor, amount: Tensor) -> Tensor:
+        return slide(images.mT, which, amount).mT
 
-    def turn(images: Tensor, which: Tensor, level: Tensor, sign: Tensor) -> Tensor:
-        matrices = rotation(level * sign / HIGHEST * math.radians(30), *images.shape[2:])
+    def turn(images: Tensor, which: Tensor, amount: Tensor) -> Tensor:
+        matrices = rotation(amount, *images.shape[2:])
         return geometry.warp(images, matrices, fill=FILL, interpolation=interpolation)
 
     return turn, slide, slide_columns

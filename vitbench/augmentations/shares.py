@@ -12,9 +12,9 @@ from functools import cache
 import torch
 from torch import Tensor
 
-VERSION = 2  # raised when other images are reached, or when parts change: noise is drawn part by part
+VERSION = 3  # raised when other images are reached, or when parts change: noise is drawn part by part
 RARELY = 1e-9  # how likely a batch is to draw more images than are computed; those too many stay as they were
-CACHED = 2**18  # floats, a megabyte: less, and calls take longer than what they do
+CACHED = 2**19  # floats, two megabytes: less, and calls take longer than what they do
 
 
 @cache
