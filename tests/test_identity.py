@@ -150,7 +150,7 @@ def test_a_run_stands_on_the_operations_that_its_recipe_names_and_on_no_others()
     run = run_of(case(recipe=replace(RECIPE, phases=(replace(PHASE, augmentation=calls),))))
     used = {"augment", "augmentations/geometry", "augmentations/levels", "augmentations/shares"}
     assert run.versions.keys() == run_of().versions.keys() | used
-    assert run.versions["augmentations/geometry"] == "1"
+    assert run.versions["augmentations/geometry"] == "2"
 
 
 @pytest.mark.parametrize(("model", "versioned"), [("timm/resnet18", True), ("vit/tiny", False), ("t2t/tiny", False)])

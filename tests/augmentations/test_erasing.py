@@ -43,7 +43,7 @@ def test_rectangles_are_drawn_as_timm_draws_them(shape, area, aspect):
     theirs = boxes(timms(3000, shape, 1, min_area=area[0], max_area=area[1], min_aspect=aspect))
     images = torch.zeros(3000, 3, *shape, dtype=torch.uint8)
     ours = erasing.draw_rectangles(images, area, aspect, seeded(2))
-    overwritten = erasing.overwrite(images, ours, torch.tensor(255, dtype=torch.uint8))
+    overwritten = erasing.overwrite(images, ours, torch.full((3000, 3, 1), 255, dtype=torch.uint8))
     assert torch.equal(boxes(overwritten[:, 0] > 0), ours.to(torch.int64))
     for mine, other in zip(ours.T, theirs.T, strict=True):  # top, left, height, width
         assert stats.ks_2samp(mine, other, method="asymp").pvalue > 0.01
@@ -74,13 +74,13 @@ def test_what_is_erased_of_an_image_says_nothing_of_the_next():
     rectangles = erasing.draw_rectangles(images, AREA, ASPECT, seeded(14)).T
     for one in rectangles:
         assert stats.spearmanr(one[:-1], one[1:]).pvalue > 0.01
-    noise = erasing.draw_noise(images[:4000], "rand", seeded(15))[:, 0, 0, 0]
+    noise = erasing.draw_noise(images[:4000], "rand", 99, seeded(15))[:, 0, 0]
     assert stats.spearmanr(noise[:-1], noise[1:]).pvalue > 0.01
 
 
 def test_noise_is_timms_brought_to_levels():
     images = torch.zeros(60, 3, 32, 32, dtype=torch.uint8)
-    ours = erasing.draw_noise(images, "pixel", seeded(5))
+    ours = erasing.draw_noise(images, "pixel", 1024, seeded(5))
     with torch.random.fork_rng():
         torch.manual_seed(6)
         erase = RandomErasing(probability=1.0, min_area=0.9, max_area=0.9, min_aspect=1.0, mode="pixel", device="cpu")
@@ -94,16 +94,34 @@ def test_noise_is_timms_brought_to_levels():
     assert torch.stack(beyond).mean() == pytest.approx(0.03, abs=0.005)  # what the docstring says is cut off
 
 
+@pytest.mark.parametrize(
+    ("shape", "area", "aspect"), [((32, 32), AREA, ASPECT), ((24, 40), (0.1, 0.6), 0.5), ((9, 7), (0.3, 0.9), 0.9)]
+)
+def test_each_pixel_of_a_rectangle_has_noise_of_its_own(shape, area, aspect):
+    most = erasing.most_pixels(*shape, area[1])
+    images = torch.zeros(2000, 1, *shape, dtype=torch.uint8)
+    rectangles = erasing.draw_rectangles(images, area, aspect, seeded(16))
+    assert rectangles[:, 2:].prod(1).max() <= most <= shape[0] * shape[1]
+    # The numbers of a rectangle's pixels, a byte at a time, in place of noise.
+    numbers = torch.arange(1, most + 1).expand(2000, 1, most)
+    low, high = (erasing.overwrite(images, rectangles, one.to(torch.uint8)) for one in (numbers % 256, numbers // 256))
+    written = low.to(torch.int64) + 256 * high.to(torch.int64)
+    for one, (top, left, h, w) in zip(written[:, 0], rectangles.to(torch.int64).tolist(), strict=True):
+        expected = torch.zeros(shape, dtype=torch.int64)
+        expected[top : top + h, left : left + w] = torch.arange(1, h * w + 1).view(h, w)
+        assert torch.equal(one, expected)
+
+
 def test_modes_differ_in_what_they_write():
     images = torch.zeros(50, 3, 16, 16, dtype=torch.uint8)
     kinds = {}
     for mode in erasing.MODES:
-        noise = erasing.draw_noise(images, mode, seeded(7)).expand(50, 3, 16, 16)
-        kinds[mode] = len(noise[0, 0].unique()), len(noise[:, 0, 0, 0].unique())
+        noise = erasing.draw_noise(images, mode, 256, seeded(7))
+        kinds[mode] = len(noise[0, 0].unique()), len(noise[:, 0, 0].unique())
     assert kinds["pixel"][0] > 100
     assert kinds["rand"][0] == 1 < 30 < kinds["rand"][1]
     assert kinds["const"] == (1, 1)
-    assert erasing.draw_noise(images[:1], "const", seeded(7)).flatten().tolist() == [124, 116, 104]
+    assert erasing.draw_noise(images[:1], "const", 256, seeded(7)).flatten().tolist() == [124, 116, 104]
 
 
 @pytest.mark.parametrize(

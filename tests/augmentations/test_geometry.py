@@ -125,16 +125,19 @@ def test_a_map_moves_pixels_as_pillow_does(shape, interpolation):
 
 @pytest.mark.parametrize("interpolation", geometry.KERNELS)
 @pytest.mark.parametrize("shape", [(32, 32), (24, 40)])
-def test_a_map_along_one_axis_needs_no_interpolation_along_the_other(shape, interpolation):
-    images, upright = pictures(40, *shape), torch.arange(40) % 2 == 0
-    matrices = torch.eye(2, 3, dtype=torch.float64).repeat(40, 1, 1)
-    moves = torch.randn(40, 3, generator=seeded(10), dtype=torch.float64) * torch.tensor([0.3, 0.3, 6])
-    matrices[~upright, 0] += moves[~upright]
-    matrices[upright, 1] += moves[upright]
-    fills = {"fill": (1, 2, 3), "interpolation": interpolation}
-    alone = geometry.warp(images, matrices, upright=upright, **fills)
-    assert torch.equal(alone, geometry.warp(images, matrices, **fills))
-    assert (alone != images).flatten(1).any(1).all()
+def test_rows_slide_as_pillow_moves_them(shape, interpolation):
+    images, (height, width) = pictures(40, *shape), shape
+    shear, shift = torch.randn(2, 40, 1, generator=seeded(10), dtype=torch.float64) * torch.tensor([[[0.3]], [[6.0]]])
+    shift[0] = 10 * width  # out of sight
+    offsets = shear * (torch.arange(height) + 0.5) + shift
+    ours = geometry.slide(images, offsets, fill=(1, 2, 3), interpolation=interpolation)
+    for image, result, by, far in zip(images, ours, shear.flatten().tolist(), shift.flatten().tolist(), strict=True):
+        expected = pillow(image).transform(
+            (width, height), Image.Transform.AFFINE, (1, by, far, 0, 1, 0), PILLOWS[interpolation], fillcolor=(1, 2, 3)
+        )
+        assert distance(result, tensor(expected)).max() <= 1
+        assert (result != tensor(expected)).float().mean() < 0.01
+    assert torch.equal(ours[0], torch.tensor([1, 2, 3], dtype=torch.uint8).view(3, 1, 1).expand(3, *shape))
 
 
 @pytest.mark.parametrize("interpolation", geometry.KERNELS)

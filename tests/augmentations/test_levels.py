@@ -49,15 +49,7 @@ TABLES = {
     "posterize": (levels.posterize(WHOLE % 8 + 1), each(ImageOps.posterize, WHOLE % 8 + 1)),
     "solarize": (levels.solarize(WHOLE * 257 // COUNT), each(ImageOps.solarize, WHOLE * 257 // COUNT)),
     "solarize_add": (levels.solarize_add(WHOLE * 2), each(auto_augment.solarize_add, WHOLE * 2)),
-    "brightness": (
-        levels.contrast(0 * WHOLE, FACTORS),
-        each(lambda one, f: ImageEnhance.Brightness(one).enhance(f), FACTORS),
-    ),
-    "contrast": (
-        levels.contrast(levels.mean_grey(IMAGES), FACTORS),
-        each(lambda one, f: ImageEnhance.Contrast(one).enhance(f), FACTORS),
-    ),
-    "autocontrast": (levels.autocontrast(levels.counts(IMAGES)), each(ImageOps.autocontrast)),
+    "autocontrast": (levels.autocontrast(IMAGES), each(ImageOps.autocontrast)),
     "equalize": (levels.equalize(levels.counts(IMAGES)), each(ImageOps.equalize)),
 }
 
@@ -75,7 +67,29 @@ def test_no_bits_are_black_and_eight_bits_all_there_is():
 
 def test_grey_is_pillows_luma():
     expected = torch.stack([torch.from_numpy(np.array(pillow(image).convert("L"))) for image in IMAGES])
-    assert torch.equal(levels.grey(IMAGES)[:, 0], expected)
+    assert torch.equal(levels.grey(IMAGES)[:, 0], expected.to(torch.float32))
+
+
+def test_the_luma_of_every_colour_is_pillows():
+    # Floats have 24 bits, and a sum in 65,536ths needs as many: each product and sum of levels that there can be.
+    red, green = torch.arange(256, dtype=torch.uint8), torch.arange(256, dtype=torch.uint8)[:, None]
+    for blue in (0, 1, 100, 254, 255):
+        image = torch.stack(torch.broadcast_tensors(red, green, torch.tensor(blue, dtype=torch.uint8)))
+        expected = torch.from_numpy(np.array(pillow(image).convert("L")))
+        assert torch.equal(levels.grey(image[None])[0, 0], expected.to(torch.float32))
+
+
+@pytest.mark.parametrize(
+    ("degenerate", "theirs"),
+    [
+        (lambda images: 0 * levels.grey(images), ImageEnhance.Brightness),
+        (lambda images: levels.mean_grey(levels.grey(images)), ImageEnhance.Contrast),
+        (levels.grey, ImageEnhance.Color),
+    ],
+)
+def test_a_blend_with_what_lacks_a_quality_is_pillows(degenerate, theirs):
+    ours = levels.blend(degenerate(IMAGES), IMAGES, FACTORS)
+    assert torch.equal(ours, each(lambda one, f: theirs(one).enhance(f), FACTORS))
 
 
 def test_counts_are_numpys():

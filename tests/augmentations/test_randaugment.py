@@ -32,7 +32,7 @@ TIMMS = {
     "translate_x": "TranslateXRel",
     "translate_y": "TranslateYRel",
 }
-MAPS = randaugment.NAMES[randaugment.TURNS[0] : randaugment.SHIFTS[1]]
+MAPS = ("rotate", "shear_x", "shear_y", "translate_x", "translate_y")
 
 
 def seeded(seed):

@@ -7,6 +7,11 @@ from scipy import stats
 from vitbench.augmentations import shares
 
 
+def one_group(drawn):
+    """Place in a list of one group: 0 where an image is drawn."""
+    return drawn.logical_not().to(torch.int64)
+
+
 @pytest.fixture(params=["known", "not known"])
 def number(request, monkeypatch):
     """Whether the number of drawn images is at hand, as on a CPU, or not, as on a GPU."""
@@ -40,7 +45,7 @@ def test_the_drawn_images_are_changed_with_their_own_parameters_and_the_others_a
         return some + more.view(-1, 1, 1, 1)
 
     before = images.clone()
-    changed = shares.change(images, shares.Group(drawn, share, lighten, [amount]))
+    changed = shares.change(images, one_group(drawn), [shares.Group(share, lighten)], [amount])
     assert torch.equal(changed, torch.where(drawn.view(-1, 1, 1, 1), lighten(images, amount), images))
     assert torch.equal(images, before)
     changed.zero_()
@@ -55,26 +60,27 @@ def test_only_the_drawn_images_are_computed_or_as_many_as_there_are_places():
         return some
 
     images, drawn = torch.zeros(128, 3, 4, 4), torch.arange(128) % 7 == 0
-    shares.change(images, shares.Group(drawn, 1 / 6, watched))
-    shares.change(images, shares.Group(drawn & False, 1 / 6, watched))
-    shares.change(images.to("meta"), shares.Group(drawn.to("meta"), 1 / 6, watched))
+    groups = [shares.Group(1 / 6, watched)]
+    shares.change(images, one_group(drawn), groups)
+    shares.change(images, one_group(drawn & False), groups)
+    shares.change(images.to("meta"), one_group(drawn.to("meta")), groups)
     assert seen == [19, shares.places(128, 1 / 6)]
     assert seen[1] < 64
 
 
 def test_what_does_not_fit_the_cache_is_computed_in_parts():
-    images = torch.zeros(8, 3, 300, 300, dtype=torch.uint8)
+    images = torch.zeros(8, 3, 400, 400, dtype=torch.uint8)
     assert shares.at_once(images[:3]) == 1
     assert shares.at_once(images[:, :, :32, :32]) == 8
-    assert shares.at_once(images[:, :, :32, :32], 300 * 300) == 1
+    assert shares.at_once(images[:, :, :32, :32], 400 * 400) == 1
     assert shares.at_once(images.to("meta")) == 8
     assert shares.at_once(images[:0]) == 1
-    many = torch.zeros(100, 3, 32, 32, dtype=torch.uint8)
-    assert shares.at_once(many) == 50  # two parts of one length, not one of 85 and one of 15
+    many = torch.zeros(200, 3, 32, 32, dtype=torch.uint8)
+    assert shares.at_once(many) == 100  # two parts of one length, not one of 170 and one of 30
     numbers = torch.arange(8, dtype=torch.uint8)
     every = torch.ones(8, dtype=torch.bool)
-    group = shares.Group(every, 1.0, lambda some, n: some + n.view(-1, 1, 1, 1), [numbers])
-    changed = shares.change(images, group)
+    group = shares.Group(1.0, lambda some, n: some + n.view(-1, 1, 1, 1))
+    changed = shares.change(images, one_group(every), [group], [numbers])
     assert torch.equal(changed, numbers.view(8, 1, 1, 1).expand_as(images))
 
 
@@ -82,7 +88,7 @@ def test_what_does_not_fit_the_cache_is_computed_in_parts():
 def test_groups_are_changed_side_by_side():
     images = torch.arange(90, dtype=torch.uint8).view(90, 1, 1, 1).expand(90, 3, 2, 2)
     which = torch.arange(90) % 3
-    groups = [shares.Group(which == at, 0.9, lambda some, more=more: some + more) for at, more in ((0, 50), (1, 100))]
+    groups = [shares.Group(0.9, lambda some, more=more: some + more) for more in (50, 100)]
     expected = images + torch.tensor([50, 100, 0], dtype=torch.uint8)[which].view(90, 1, 1, 1)
-    assert torch.equal(shares.change(images, *groups), expected)
-    assert torch.equal(shares.change(images), images)
+    assert torch.equal(shares.change(images, which, groups), expected)
+    assert torch.equal(shares.change(images, torch.full_like(which, 2), groups), images)

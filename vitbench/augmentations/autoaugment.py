@@ -13,18 +13,20 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vitbench import errors
-from vitbench.augmentations import colour, levels, shares
+from vitbench.augmentations import colour, geometry, levels, shares
 
 VERSION = 1  # raised when an operation, or the order of its draws, changes
-NAMES = (
-    *("invert", "solarize", "posterize", "contrast", "brightness"),  # tables that all channels share
-    *("autocontrast", "equalize"),  # tables of each channel's histogram
-    *("colour", "sharpness"),  # blends of whole images
-    *("rotate", "shear_y", "translate_x", "translate_y"),  # affine maps
+# What is computed together, for the images that drew one of it: tables that all channels share, tables of each
+# channel's histogram, blends with another image, affine maps.
+GROUPS = (
+    *(("invert", "solarize", "posterize"), ("autocontrast", "equalize")),
+    *(("contrast", "brightness", "colour", "sharpness"), ("rotate", "shear_y", "translate_x", "translate_y")),
 )
-# Where in NAMES each kind begins and ends. A kind is computed for the images that drew one of it.
-TABLES, HISTOGRAMS, COLOUR, SHARPNESS, MAPS = (0, 5), (5, 7), (7, 8), (8, 9), (9, 13)
-SOLARIZE, POSTERIZE, CONTRAST, AUTOCONTRAST = map(NAMES.index, ("solarize", "posterize", "contrast", "autocontrast"))
+NAMES = tuple(name for group in GROUPS for name in group)
+# Each operation's group; after the last one, that of no operation.
+GROUP_OF = (*(at for at, group in enumerate(GROUPS) for _ in group), len(GROUPS))
+SOLARIZE, AUTOCONTRAST = NAMES.index("solarize"), NAMES.index("autocontrast")
+CONTRAST, COLOUR, SHARPNESS = map(NAMES.index, ("contrast", "colour", "sharpness"))
 MAGNITUDES = 10  # strengths of an operation, the weakest is 0
 Pair = tuple[tuple[str, float, int], tuple[str, float, int]]  # each with its probability and magnitude
 # Table 7 of the paper. An operation that has no strength has magnitude 0 here.
@@ -100,7 +102,7 @@ def apply_pairs(images: Tensor, which: Tensor, chance: Tensor, negative: Tensor,
     table = _table(policy, height, width, images.device)
     for place, (drawn, turned) in enumerate(zip(chance, negative, strict=True)):
         rows = table[place].index_select(0, 2 * which + (turned < 0.5))  # (B, 3 + 6)
-        name = torch.where(drawn < rows[:, 1], rows[:, 0], len(NAMES))
+        name = torch.where(drawn < rows[:, 1], rows[:, 0], len(NAMES)).to(torch.int64)
         likely = [pair[place][:2] for pair in POLICIES[policy]]
         images = _apply(images, name, rows[:, 2], rows[:, 3:].to(torch.int32), likely)
     return images
@@ -110,32 +112,34 @@ def _apply(
     images: Tensor, which: Tensor, strength: Tensor, matrices: Tensor, likely: Sequence[tuple[str, float]]
 ) -> Tensor:
     """Apply to each image the operation NAMES[which], if any; which was drawn of the likely ones, each as likely."""
-    groups = []
-    for (begin, end), operation, parameters in (
-        (TABLES, _by_table, [which, strength]),
-        (HISTOGRAMS, _by_histogram, [which]),
-        (COLOUR, colour.saturate, [strength]),
-        (SHARPNESS, colour.sharpen, [strength]),
-        (MAPS, move, [matrices]),
-    ):
-        share = sum(probability for name, probability in likely if name in NAMES[begin:end]) / len(likely)
-        groups.append(shares.Group((which >= begin) & (which < end), share, operation, parameters))
-    return shares.change(images, *groups)
+    operations = (_by_table, _by_histogram, _by_blend, _by_map)
+    parts = [sum(probability for name, probability in likely if name in group) / len(likely) for group in GROUPS]
+    groups = [shares.Group(part, operation) for part, operation in zip(parts, operations, strict=True)]
+    group_of = geometry.constants(GROUP_OF, like=which).index_select(0, which)
+    return shares.change(images, group_of, groups, [which, strength, matrices])
 
 
-def _by_table(images: Tensor, which: Tensor, strength: Tensor) -> Tensor:
+def _by_table(images: Tensor, which: Tensor, strength: Tensor, matrices: Tensor) -> Tensor:
     whole = strength.to(torch.int64)
-    mean = torch.where(which == CONTRAST, levels.mean_grey(images), 0)  # to change brightness, a contrast with black
-    contrast, posterize = levels.contrast(mean, strength), levels.posterize(whole.clamp(0, 8))  # (B, 256) each
-    table = torch.where((which == POSTERIZE)[:, None], posterize, contrast)
+    solarized, posterized = levels.solarize(whole), levels.posterize(whole.clamp(0, 8))  # (B, 256) each
     # To invert is to solarize all levels.
-    return levels.look_up(images, torch.where((which <= SOLARIZE)[:, None], levels.solarize(whole), table))
+    return levels.look_up(images, torch.where((which <= SOLARIZE)[:, None], solarized, posterized))
 
 
-def _by_histogram(images: Tensor, which: Tensor) -> Tensor:
-    histogram = levels.counts(images)
-    stretched, spread = levels.autocontrast(histogram), levels.equalize(histogram)  # (B, C, 256) each
+def _by_histogram(images: Tensor, which: Tensor, strength: Tensor, matrices: Tensor) -> Tensor:
+    stretched, spread = levels.autocontrast(images), levels.equalize(levels.counts(images))  # (B, C, 256) each
     return levels.look_up(images, torch.where((which == AUTOCONTRAST).view(-1, 1, 1), stretched, spread))
+
+
+def _by_blend(images: Tensor, which: Tensor, strength: Tensor, matrices: Tensor) -> Tensor:
+    grey, kind = levels.grey(images), which.view(-1, 1, 1, 1)
+    even = levels.mean_grey(grey) * (kind == CONTRAST)  # black, to change brightness
+    degenerate = torch.where(kind == COLOUR, grey, even)
+    return levels.blend(torch.where(kind == SHARPNESS, colour.smooth(images), degenerate), images, strength)
+
+
+def _by_map(images: Tensor, which: Tensor, strength: Tensor, matrices: Tensor) -> Tensor:
+    return move(images, matrices)
 
 
 def move(images: Tensor, matrices: Tensor) -> Tensor:

@@ -84,12 +84,12 @@ def jitter(
     factors = torch.where(changed[:, None], torch.cat((factors, torch.ones_like(factors[:, :1])), dim=1), 1.0)
     for place in order.T:  # (B,)
         grey = levels.grey(images)  # (B, 1, H, W)
-        mean = levels.mean_grey(images).to(torch.uint8).view(-1, 1, 1, 1)
         kind = place.view(-1, 1, 1, 1)
-        degenerate = torch.where(kind == SATURATION, grey, mean * (kind == CONTRAST))
+        degenerate = torch.where(kind == SATURATION, grey, levels.mean_grey(grey) * (kind == CONTRAST))
         images = levels.blend(degenerate, images, factors.gather(1, place[:, None]))
         if turning:
-            images = shares.change(images, shares.Group((place == HUE) & changed, 1 / 4, turn_hue, [turn]))
+            turned = ((place == HUE) & changed).logical_not().to(torch.int64)
+            images = shares.change(images, turned, [shares.Group(1 / 4, turn_hue)], [turn])
     return images
 
 
@@ -111,18 +111,12 @@ def turn_hue(images: Tensor, turn: Tensor) -> Tensor:
     return torch.where(grey[:, None], images, turned)
 
 
-def sharpen(images: Tensor, factor: Tensor) -> Tensor:
-    """Blend (B,) with the images smoothed over 3x3 pixels, the middle one counting five times; the rim stays."""
-    x = images.to(torch.int32)
-    rows = x[:, :, :-2] + x[:, :, 1:-1] + x[:, :, 2:]  # (B, 3, H - 2, W)
+def smooth(images: Tensor) -> Tensor:
+    """Rounded means (B, 3, H, W), float32, over 3x3 pixels, the middle one counting five times; the rim stays."""
+    smoothed = images.to(torch.float32, copy=True)
+    rows = smoothed[:, :, :-2] + smoothed[:, :, 1:-1] + smoothed[:, :, 2:]  # (B, 3, H - 2, W)
+    inner = smoothed[:, :, 1:-1, 1:-1]
     near = rows[:, :, :, :-2] + rows[:, :, :, 1:-1] + rows[:, :, :, 2:]  # (B, 3, H - 2, W - 2)
-    smooth = images.clone()
-    # A whole number of thirteenths is never a tie, so rounding needs no care. A CPU divides whole numbers one at a
-    # time; times 20165 and without the last 19 bits, all numbers below 2**13 are what they are divided by 26.
-    smooth[:, :, 1:-1, 1:-1] = (2 * near + 8 * x[:, :, 1:-1, 1:-1] + 13).mul_(20165).bitwise_right_shift_(19)
-    return levels.blend(smooth, images, factor)
-
-
-def saturate(images: Tensor, factor: Tensor) -> Tensor:
-    """Blend (B,) with the grey image."""
-    return levels.blend(levels.grey(images), images, factor)
+    # A whole number of thirteenths is never a tie, so that neither the product nor the rounding needs care.
+    inner.copy_(near.add_(inner, alpha=4).mul_(1 / 13).round_())
+    return smoothed

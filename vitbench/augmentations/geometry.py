@@ -6,17 +6,18 @@ torchvision's `RandomResizedCrop`, the arithmetic is Pillow's `resize` and `tran
 
 import math
 from collections.abc import Sequence
+from functools import cache
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from vitbench import errors
 from vitbench.augmentations import levels, shares
 
-VERSION = 1  # raised when an operation, or the order of its draws, changes
+VERSION = 2  # raised when an operation, or the order of its draws, changes
 TRIES = 10  # windows that torchvision draws before it takes the central one
 KERNELS = ("bilinear", "bicubic")
+CUBIC = ((0, 1, 0, 0), (-1, 0, 1, 0), (2, -2, 1, -1), (-1, 1, -1, 1))  # of d^0 to d^3, for each of four pixels
 # Pillow cuts a resampled level off where it does not round it. A sum of weights that is 1 but for the last bit
 # would make 99 of 100 everywhere in an even area.
 LAST_BIT = 1 / 1024
@@ -135,20 +136,25 @@ def _resize(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
 def _weights(windows: Tensor, images: Tensor, height: int, width: int, interpolation: str) -> tuple[Tensor, Tensor]:
     """Weights with which the pixels of windows (B, 4) make those of the result: (B, height, H) and (B, width, W).
 
-    Both at once, as large as the larger of the two: on small images a call takes as long as its work.
+    Both at once, as large as the larger of the two: on small images a call takes as long as its work. Only the few
+    pixels that the kernel reaches are computed, and then put in their places.
     """
     h, w = images.shape[2:]
-    start, length = windows.T[:, :, None, None].split(2)  # (2, B, 1, 1)
-    size = constants((height, width), like=start).view(2, 1, 1, 1)
-    pixels = torch.arange(max(h, w), device=start.device)
-    step = length / size
+    support = KERNELS.index(interpolation) + 1  # pixels that the kernel reaches to either side, where nothing shrinks
+    taps = math.ceil(2 * support * max(1, h / height, w / width))
+    start, length = windows.T[:, :, None].split(2)  # (2, B, 1)
+    step = length / constants((height, width), like=start).view(2, 1, 1)
     shrink = 1 / step.clamp(min=1)
-    places = torch.arange(max(height, width), device=start.device)[:, None] + 0.5
-    middle = start + places * step  # (2, B, size, 1)
-    distance = ((pixels + 0.5) * shrink - middle * shrink).abs_()  # (2, B, size, count)
-    inside = ((pixels >= start) & (pixels < start + length)).to(torch.float32)  # (2, B, 1, count)
+    middle = start + (torch.arange(max(height, width), device=start.device) + 0.5) * step  # (2, B, size)
+    first = (middle - support / shrink + 0.5).floor_().clamp_(max=max(h, w))  # the bound: beyond the smaller's size
+    pixels = first[..., None] + torch.arange(taps, device=start.device)  # (2, B, size, taps)
+    distance = ((pixels + 0.5) * shrink[..., None]).sub_((middle * shrink)[..., None]).abs_()
+    inside = (pixels >= start[..., None]) & (pixels < (start + length)[..., None])
     weights = _kernel(distance, interpolation).mul_(inside)
-    rows, columns = weights.div_(weights.sum(3, keepdim=True))
+    weights.div_(weights.sum(3, keepdim=True))
+    # Columns at either end for pixels outside of the image, whose weights are 0.
+    all_pixels = weights.new_zeros(*middle.shape, max(h, w) + 2 * taps)
+    rows, columns = all_pixels.scatter_(3, (pixels + taps).to(torch.int64), weights)[..., taps:-taps]
     return rows[:, :height, :h], columns[:, :width, :w]
 
 
@@ -162,9 +168,7 @@ def _kernel(x: Tensor, interpolation: str) -> Tensor:
     return (-0.5 * far).add_(2.5).mul_(far).sub_(4).mul_(far).add_(2).add_(near)
 
 
-def warp(
-    images: Tensor, matrices: Tensor, *, fill: Sequence[int], interpolation: str, upright: Tensor | None = None
-) -> Tensor:
+def warp(images: Tensor, matrices: Tensor, *, fill: Sequence[int], interpolation: str) -> Tensor:
     """Move the pixels of each image by an affine map of its own: Pillow's `Image.transform` with AFFINE.
 
     Args:
@@ -172,8 +176,6 @@ def warp(
         matrices: (B, 2, 3): what a position (x, y, 1) of the result is in the image, in pixels from the corner.
         fill: levels where the result lies outside of the image.
         interpolation: "bilinear" or "bicubic"; the cubic is Keys 1981 with a = -1, as Pillow has it here.
-        upright: (B,) bool, of maps that move along one axis alone, whether that is y and not x: then there is nothing
-            to interpolate along the other. None for any maps.
 
     Returns:
         (B, 3, H, W), uint8.
@@ -184,63 +186,76 @@ def warp(
     at = (a * x + b_ * y[:, None] + c_).flatten(2)  # (B, 2, H * W), x and y
     size = constants((w, h), like=at).view(2, 1)
     inside = ((at >= 0) & (at < size)).to(torch.float32)
-    inside = inside[:, :1] * inside[:, 1:]  # (B, 1, H * W)
-    at = torch.minimum((at - 0.5).clamp_(min=-0.5), size - 0.5)
-    low = torch.minimum(at.floor(), size - 1)
-    behind = at - low
-    margin = KERNELS.index(interpolation) + 1
-    padded = F.pad(images.to(torch.float32), (margin,) * 4, mode="replicate")  # (B, C, H', W')
-    line = padded.shape[3]
-    first = ((low[:, 1:] + 1) * line + (low[:, :1] + 1)).to(torch.int64)  # (B, 1, H * W), above and left of a pixel
-    if upright is None:
-        moved = _between_both(padded.flatten(2), first, _taps(behind, interpolation), line)
-    else:
-        # Whole rows of the axis are copied; a `where` over so many numbers takes as long as the rest.
-        behind = behind.flatten(0, 1).index_select(0, 2 * torch.arange(b, device=at.device) + upright)[:, None]
-        step = 1 + (line - 1) * upright.to(torch.int64).view(b, 1, 1)
-        moved = _between(
-            padded.flatten(2), first + (margin - 1) * (1 + line - step), _taps(behind, interpolation), step
-        )
-    outside = constants([one + LAST_BIT for one in fill], like=moved).view(c, 1) * (1 - inside)
-    return levels.cut(moved.add_(LAST_BIT).mul_(inside).add_(outside).clamp_(0, 255)).view(b, c, h, w)
+    at -= 0.5
+    low = at.floor()
+    across, down = _taps(at - low, interpolation).unbind(1)  # (B, taps, H * W) each
+    taps = torch.arange(1 - across.shape[1] // 2, 1 + across.shape[1] // 2, device=images.device)[:, None]
+    column, row = torch.minimum((low[:, :, None] + taps).clamp_(min=0), size[..., None] - 1).to(torch.int64).unbind(1)
+    places = (row * w)[:, :, None] + column[:, None]  # (B, taps, taps, H * W)
+    weights = (down[:, :, None] * across[:, None]).flatten(1, 2)  # (B, taps * taps, H * W)
+    pixels = images.flatten(2).to(torch.float32).gather(2, places.view(b, 1, -1).expand(b, c, -1))
+    moved = pixels.view(b, c, -1, h * w).mul_(weights[:, None]).sum(2)  # (B, C, H * W)
+    return _filled(moved.view(images.shape), (inside[:, :1] * inside[:, 1:]).view(b, 1, h, w), fill)
 
 
-def _between_both(flat: Tensor, first: Tensor, taps: list[Tensor], line: int) -> Tensor:
-    """Pixels (B, C, P) weighted by the taps, from the first (B, 1, H * W) on; a row is a line further."""
-    places = first.expand(-1, flat.shape[1], -1)  # (B, C, H * W)
-    result = torch.zeros(places.shape, device=flat.device)
-    across, tap = torch.empty_like(result), torch.empty_like(result)  # memory anew for each tap takes time
-    for row, of_row in enumerate(taps):
-        across.zero_()
-        for column, of_column in enumerate(taps):
-            # The same places in an image that begins some pixels later: one tensor of indices serves all taps.
-            torch.gather(flat[:, :, row * line + column :], 2, places, out=tap)
-            across.addcmul_(tap, of_column[:, :1])
-        result.addcmul_(across, of_row[:, 1:])
-    return result
+def slide(images: Tensor, offsets: Tensor, *, fill: Sequence[int], interpolation: str) -> Tensor:
+    """Move the pixels of each row along it, as `warp` does: pixel x of the result is what lies at x + offset.
+
+    Args:
+        images: (B, 3, H, W), uint8.
+        offsets: (B, H), float64.
+        fill: levels where the result lies outside of the image.
+        interpolation: "bilinear" or "bicubic".
+
+    Returns:
+        (B, 3, H, W), uint8.
+    """
+    b, c, h, w = images.shape
+    low = offsets.floor()
+    weights = _taps((offsets - low).to(torch.float32).view(b, 1, h, 1), interpolation)  # (B, 1, taps, H, 1)
+    taps = weights.shape[2]
+    reached = torch.arange(1 - taps // 2, w + taps // 2, device=images.device)
+    pixels = (low.to(torch.int64)[..., None] + reached).clamp_(0, w - 1)  # (B, H, W + taps - 1)
+    runs = images.to(torch.float32).gather(3, pixels[:, None].expand(b, c, h, -1))  # (B, C, H, W + taps - 1)
+    moved = runs[..., :w] * weights[:, :, 0]
+    for place in range(1, taps):
+        moved.addcmul_(runs[..., place : place + w], weights[:, :, place])
+    at = offsets[..., None] + (torch.arange(w, device=images.device) + 0.5)  # (B, H, W)
+    return _filled(moved, ((at >= 0) & (at < w)).to(torch.float32)[:, None], fill)
 
 
-def _between(flat: Tensor, first: Tensor, taps: list[Tensor], step: Tensor) -> Tensor:
-    """The same along one axis alone, on which the next pixel is a step (B, 1, 1) further."""
-    result = torch.zeros(len(flat), flat.shape[1], first.shape[2], device=flat.device)
-    tap = torch.empty_like(result)
-    for place, weights in enumerate(taps):
-        torch.gather(flat, 2, (first + place * step).expand_as(result), out=tap)
-        result.addcmul_(tap, weights)
-    return result
+def _filled(moved: Tensor, inside: Tensor, fill: Sequence[int]) -> Tensor:
+    """Levels (B, C, H, W) where inside (B, 1, H, W) is 1, and the fill where it is 0; uint8."""
+    outside = constants(fill, like=moved).view(-1, 1, 1)
+    # With weights of 0 and 1 exact, and a fifth of a `where`'s time on a CPU.
+    return levels.cut(torch.lerp(outside, moved, inside).add_(LAST_BIT).clamp_(0, 255))
+
+
+@cache
+def _constants(numbers: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    return torch.tensor(numbers, dtype=dtype, device=device)
 
 
 def constants(numbers: Sequence[float], *, like: Tensor) -> Tensor:
-    """The numbers as a tensor of the same type and device, made there: a graph can capture no copy from the host."""
-    return torch.cat([like.new_full((1,), number) for number in numbers])
+    """The numbers as a tensor of the same type and device, not to be written to.
+
+    Made once: a graph can capture no copy from the host, but what a step before it has copied.
+    """
+    return _constants(tuple(numbers), like.dtype, like.device)
 
 
-def _taps(d: Tensor, interpolation: str) -> list[Tensor]:
-    """Weights of the pixels around a position that lies d in [0, 1] behind the middle one of them."""
-    if interpolation == "bilinear":
-        return [1 - d, d]
-    e = 1 - d
-    return [-d * e * e, 1 - d * d * (1 + e), 1 - e * e * (1 + d), -d * d * e]
+def _taps(d: Tensor, interpolation: str) -> Tensor:
+    """Weights (B, n, taps, ...) of the pixels around positions (B, n, ...) that lie d in [0, 1] behind a pixel.
+
+    Bicubic, with a = -1: -d (1 - d)^2, 1 - d^2 (2 - d), 1 - (1 - d)^2 (1 + d) and -d^2 (1 - d), as sums of powers.
+    """
+    powers = ((1, 0), (-1, 1)) if interpolation == "bilinear" else CUBIC
+    d = d.unsqueeze(2)
+    factors = [constants(one, like=d).view(-1, *[1] * (d.ndim - 3)) for one in powers]
+    weights = factors.pop()
+    while factors:
+        weights = torch.addcmul(factors.pop(), weights, d)
+    return weights
 
 
 def check(images: Tensor, interpolation: str) -> None:

@@ -40,21 +40,20 @@ def blend(degenerate: Tensor, images: Tensor, factor: Tensor) -> Tensor:
 
 
 def grey(images: Tensor) -> Tensor:
-    """(B, 3, H, W) uint8 to its luma (B, 1, H, W), uint8."""
-    red, green, blue = images.to(torch.int32).split(1, dim=1)
-    return (red * LUMA[0] + green * LUMA[1] + blue * LUMA[2] + 0x8000).bitwise_right_shift_(16).to(torch.uint8)
+    """(B, 3, H, W) levels to their luma (B, 1, H, W), float32, whole.
+
+    Luma is counted in 65,536ths; in floats that is exact, because no sum of theirs needs more than 24 bits.
+    """
+    red, green, blue = images.to(torch.float32).split(1, dim=1)
+    parts = [one / 2**16 for one in LUMA]
+    return (red * parts[0]).add_(green, alpha=parts[1]).add_(blue, alpha=parts[2]).add_(0.5).floor_()
 
 
-def mean_grey(images: Tensor) -> Tensor:
-    """Rounded mean luma of each image, (B,), int64."""
-    pixels = images.shape[2] * images.shape[3]
-    total = grey(images).sum(dim=(1, 2, 3), dtype=torch.int64)
-    return (2 * total + pixels).div(2 * pixels, rounding_mode="floor")
-
-
-def contrast(mean: Tensor, factor: Tensor) -> Tensor:
-    """Table (B, 256) of a blend (B,) with the mean luma (B,); with 0 for the mean, brightness."""
-    return blend(mean[:, None], _levels(factor)[None], factor)
+def mean_grey(grey: Tensor) -> Tensor:
+    """Rounded mean (B, 1, 1, 1), float32, of the luma (B, 1, H, W) of each image."""
+    pixels = grey.shape[2] * grey.shape[3]
+    total = grey.sum((1, 2, 3), keepdim=True, dtype=torch.float64).to(torch.int64)
+    return (2 * total + pixels).div(2 * pixels, rounding_mode="floor").to(torch.float32)
 
 
 def posterize(bits: Tensor) -> Tensor:
@@ -78,21 +77,18 @@ def counts(images: Tensor) -> Tensor:
     """How often each channel of (B, C, H, W) has each level, (B, C, 256), int32."""
     levels = images.flatten(2).to(torch.int64)
     zeros = torch.zeros(*images.shape[:2], 256, dtype=torch.int32, device=images.device)
-    return zeros.scatter_add_(2, levels, torch.ones_like(levels, dtype=torch.int32))
+    return zeros.scatter_add_(2, levels, zeros.new_ones(1).expand_as(levels))
 
 
-def autocontrast(histogram: Tensor) -> Tensor:
-    """Table (B, C, 256) that stretches each channel from black to white, of its counts (B, C, 256)."""
-    levels = _levels(histogram)
-    there = histogram > 0
-    lowest = torch.where(there, levels, 255).amin(2, keepdim=True)  # (B, C, 1)
-    highest = torch.where(there, levels, 0).amax(2, keepdim=True)
-    span = (highest - lowest).clamp(min=1).to(torch.float64)
-    scale = (
-        torch.full_like(span, 255) / span
-    )  # a number over a tensor is its reciprocal times the number: two roundings
-    stretched = (levels * scale + -lowest * scale).clamp_(0, 255)
-    return torch.where(highest > lowest, stretched, levels.to(torch.float64)).to(torch.uint8)
+def autocontrast(images: Tensor) -> Tensor:
+    """Table (B, C, 256) that stretches each channel of (B, C, H, W) from black to white."""
+    pixels, levels = images.flatten(2), _levels(images).to(torch.float64)
+    lowest, highest = pixels.amin(2, keepdim=True).to(torch.float64), pixels.amax(2, keepdim=True)  # (B, C, 1)
+    span = highest - lowest
+    # A number over a tensor would be its reciprocal times the number: two roundings.
+    scale = torch.full_like(span, 255) / span.clamp(min=1)
+    stretched = (levels * scale).sub_(lowest * scale).clamp_(0, 255)
+    return torch.where(span > 0, stretched, levels).to(torch.uint8)
 
 
 def equalize(histogram: Tensor) -> Tensor:

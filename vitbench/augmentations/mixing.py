@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from vitbench import errors
-from vitbench.augmentations import geometry
+from vitbench.augmentations import geometry, shares
 
 VERSION = 1  # raised when the operation, or the order of its draws, changes
 
@@ -142,8 +142,13 @@ def blend(images: Tensor, targets: Tensor, share: Tensor, cut: Tensor, centre: T
 
 def _with_partners(x: Tensor, share: Tensor) -> Tensor:
     """Rows of x, of each the share, and for the rest the row as far from the end; the shares are float64."""
-    other = x.flip(0).mul_((1 - share).to(x.dtype))  # rounded before the sum, as timm's is: no `addcmul`
-    return (x * share.to(x.dtype)).add_(other)
+    share, rest = share.to(x.dtype), (1 - share).to(x.dtype).expand(len(x), *share.shape[1:])
+    mixed, count = x * share, shares.at_once(x) if x.ndim == 4 else len(x)
+    # Partners in parts that a CPU's cache holds; rounded before the sum, as timm's are: no `addcmul`.
+    for begin in range(0, len(x), count):
+        partners = x[max(0, len(x) - begin - count) : len(x) - begin].flip(0)
+        mixed[begin : begin + count].add_(partners.mul_(rest[begin : begin + count]))
+    return mixed
 
 
 def boxes(share: Tensor, centre: Tensor, height: int, width: int) -> Tensor:

@@ -15,13 +15,22 @@ from vitbench.augmentations import colour, geometry, levels, shares
 
 VERSION = 1  # raised when an operation, or the order of its draws, changes
 NAMES = (
-    *("invert", "solarize", "posterize", "solarize_add", "contrast", "brightness"),  # tables that all channels share
-    *("autocontrast", "equalize"),  # tables of each channel's histogram
-    *("colour", "sharpness"),  # blends of whole images
-    *("rotate", "shear_x", "shear_y", "translate_x", "translate_y"),  # affine maps
+    *("invert", "solarize", "posterize", "solarize_add", "contrast", "brightness", "autocontrast", "equalize"),
+    *("colour", "sharpness", "rotate", "shear_x", "shear_y", "translate_x", "translate_y"),
 )
-# Where in NAMES each kind begins and ends. A kind is computed for the images that drew one of it.
-TABLES, HISTOGRAMS, BLENDS, TURNS, SHIFTS = (0, 6), (6, 8), (8, 10), (10, 11), (11, 15)
+# What is computed together, for the images that drew one of it: tables that all channels share, tables of each
+# channel's histogram, blends with another image, rotations, moves along rows and along columns.
+GROUPS = (
+    *(("invert", "solarize", "posterize", "solarize_add"), ("autocontrast", "equalize")),
+    *(("contrast", "brightness", "colour", "sharpness"), ("rotate",)),
+    *(("shear_x", "translate_x"), ("shear_y", "translate_y")),
+)
+# Each operation's group; after the last one, that of no operation.
+GROUP_OF = (*(next(at for at, group in enumerate(GROUPS) if name in group) for name in NAMES), len(GROUPS))
+# What each operation makes of the highest magnitude: steps, parts further from 1, an angle, parts of rows and widths.
+HIGHEST_OF: dict[str, float] = {"solarize": 256, "posterize": 4, "solarize_add": 110}
+HIGHEST_OF |= {"rotate": math.radians(30)} | dict.fromkeys(("contrast", "brightness", "colour", "sharpness"), 0.9)
+HIGHEST_OF |= dict.fromkeys(("shear_x", "shear_y"), 0.3) | dict.fromkeys(("translate_x", "translate_y"), 0.45)
 FILL = (124, 116, 104)  # ImageNet's mean in levels: where a map reaches outside of the image
 HIGHEST = 10.0  # magnitude
 
@@ -104,79 +113,67 @@ def apply_operations(
         share: probability that an image gets an operation, all equally likely; None for any choice of operations.
         interpolation: of maps.
     """
-
-    def turn(some: Tensor, matrices: Tensor) -> Tensor:
-        return geometry.warp(some, matrices, fill=FILL, interpolation=interpolation)
-
-    def shift(some: Tensor, matrices: Tensor, upright: Tensor) -> Tensor:
-        return geometry.warp(some, matrices, fill=FILL, interpolation=interpolation, upright=upright)
-
-    drawn, matrices = [which, level, sign], affine(which, level * sign, *images.shape[2:])
-    upright = (which == NAMES.index("shear_y")) | (which == NAMES.index("translate_y"))
-    kinds: list[tuple[tuple[int, int], Callable[..., Tensor], list[Tensor]]] = [
-        (TABLES, _by_table, drawn),
-        (HISTOGRAMS, _by_histogram, [which]),
-        (BLENDS, _by_blend, drawn),
-        (TURNS, turn, [matrices]),
-        (SHIFTS, shift, [matrices, upright]),
-    ]
-    groups = []
-    for (begin, end), operation, parameters in kinds:
-        part = 1.0 if share is None else share * (end - begin) / len(NAMES)
-        groups.append(shares.Group((which >= begin) & (which < end), part, operation, parameters))
-    return shares.change(images, *groups)
+    operations = (_by_table, _by_histogram, _by_blend, *_moves(interpolation))
+    parts = [1.0 if share is None else share * len(group) / len(NAMES) for group in GROUPS]
+    groups = [shares.Group(part, operation) for part, operation in zip(parts, operations, strict=True)]
+    group_of = geometry.constants(GROUP_OF, like=which).index_select(0, which)
+    amount = level / HIGHEST * _of(which, level, **HIGHEST_OF) * sign
+    return shares.change(images, group_of, groups, [which, amount])
 
 
-def _by_table(images: Tensor, which: Tensor, level: Tensor, sign: Tensor) -> Tensor:
-    part = level / HIGHEST
-    # Whole numbers are cut off and not rounded, timm's `int`.
-    threshold = torch.where(which == NAMES.index("invert"), 0, 256 - (part * 256).to(torch.int64))
-    mean = torch.where(which == NAMES.index("contrast"), levels.mean_grey(images), 0)
-    tables = torch.stack(
-        (
-            levels.solarize(threshold),
-            levels.posterize(4 - (part * 4).to(torch.int64)),
-            levels.solarize_add((part * 110).to(torch.int64)),
-            levels.contrast(mean, enhancement(level, sign)),
-        )
-    )  # (4, B, 256); to invert is to solarize all levels, to change brightness a contrast with black
-    return levels.look_up(images, _of(tables, torch.where(which < 2, 0, which - 1).clamp(max=3)))
+def _of(which: Tensor, like: Tensor, **numbers: float) -> Tensor:
+    """The number (B,) of each image's operation, 0 where none is given; of the type of a tensor that it is like."""
+    every = [numbers.get(name, 0) for name in (*NAMES, "none")]
+    return geometry.constants(every, like=like).index_select(0, which)
 
 
-def _by_histogram(images: Tensor, which: Tensor) -> Tensor:
-    histogram = levels.counts(images)
-    tables = torch.stack((levels.autocontrast(histogram), levels.equalize(histogram)))  # (2, B, C, 256)
-    return levels.look_up(images, _of(tables, which - HISTOGRAMS[0]))
+def _by_table(images: Tensor, which: Tensor, amount: Tensor) -> Tensor:
+    steps = amount.abs().to(torch.int64)  # cut off and not rounded, timm's `int`
+    solarized = levels.solarize(_of(which, steps, solarize=256) - steps)  # to invert is to solarize all levels
+    posterized, added = levels.posterize(4 - steps), levels.solarize_add(steps)  # (B, 256)
+    others = torch.where((which == NAMES.index("posterize"))[:, None], posterized, added)
+    return levels.look_up(images, torch.where((which < NAMES.index("posterize"))[:, None], solarized, others))
 
 
-def _by_blend(images: Tensor, which: Tensor, level: Tensor, sign: Tensor) -> Tensor:
-    factor = enhancement(level, sign)
-    blends = torch.stack((colour.saturate(images, factor), colour.sharpen(images, factor)))  # (2, B, C, H, W)
-    return _of(blends, which - BLENDS[0])
+def _by_histogram(images: Tensor, which: Tensor, amount: Tensor) -> Tensor:
+    stretched, spread = levels.autocontrast(images), levels.equalize(levels.counts(images))  # (B, C, 256)
+    return levels.look_up(images, torch.where((which == NAMES.index("equalize")).view(-1, 1, 1), spread, stretched))
 
 
-def _of(choices: Tensor, which: Tensor) -> Tensor:
-    """For each image b the choice which[b]; any of them where there is none of that number."""
-    n, b = choices.shape[:2]
-    rows = which.clamp(0, n - 1) * b + torch.arange(b, device=which.device)
-    return choices.flatten(0, 1).index_select(0, rows)
+def _by_blend(images: Tensor, which: Tensor, amount: Tensor) -> Tensor:
+    grey = levels.grey(images)
+    weights = [_of(which, grey, **{name: 1}) for name in ("contrast", "colour", "sharpness")]
+    even, coloured, sharp = (weight.view(-1, 1, 1, 1) for weight in weights)
+    # Weights of 0 and 1 choose what is blended with; black for brightness.
+    degenerate = torch.lerp(levels.mean_grey(grey) * even, grey, coloured)
+    degenerate = torch.lerp(degenerate, colour.smooth(images), sharp)
+    return levels.blend(degenerate, images, (1 + amount).clamp_(min=0.1))
 
 
-def enhancement(level: Tensor, sign: Tensor) -> Tensor:
-    """Factor of a blend: further from 1 the stronger, at least 0.1."""
-    return (1 + sign * (level / HIGHEST * 0.9)).clamp(min=0.1)
+def _moves(interpolation: str) -> tuple[Callable[..., Tensor], ...]:
+    """Rotations, moves along rows and moves along columns."""
+
+    def slide(images: Tensor, which: Tensor, amount: Tensor) -> Tensor:
+        h, w = images.shape[2:]
+        rows = torch.arange(h, device=images.device) + 0.5
+        sheared = (which < NAMES.index("translate_x"))[:, None]
+        offsets = amount[:, None] * torch.where(sheared, rows, float(w))  # (B, H)
+        return geometry.slide(images, offsets, fill=FILL, interpolation=interpolation)
+
+    def slide_columns(images: Tensor, which: Tensor, amount: Tensor) -> Tensor:
+        return slide(images.mT, which, amount).mT
+
+    def turn(images: Tensor, which: Tensor, amount: Tensor) -> Tensor:
+        matrices = rotation(amount, *images.shape[2:])
+        return geometry.warp(images, matrices, fill=FILL, interpolation=interpolation)
+
+    return turn, slide, slide_columns
 
 
-def affine(which: Tensor, level: Tensor, height: int, width: int) -> Tensor:
-    """Maps (B, 2, 3) from the result to the image: rotation, shear in x and y, shift in x and y, by signed level."""
-    part = level / HIGHEST
-    kind = which - TURNS[0]
-    angle = torch.where(kind == 0, part * math.radians(30), 0.0)  # anticlockwise about the middle
+def rotation(angle: Tensor, height: int, width: int) -> Tensor:
+    """Maps (B, 2, 3) from the result to the image: by an angle (B,) anticlockwise about the middle."""
     cos, sin = angle.cos(), angle.sin()
     x, y = width / 2, height / 2
-    shear_x, shear_y = (torch.where(kind == one, part * 0.3, 0.0) for one in (1, 2))
-    shift_x = torch.where(kind == 3, part * 0.45 * width, 0.0)
-    shift_y = torch.where(kind == 4, part * 0.45 * height, 0.0)
-    first = torch.stack((cos, shear_x - sin, x - x * cos + y * sin + shift_x), dim=1)  # (B, 3)
-    second = torch.stack((shear_y + sin, cos, y - x * sin - y * cos + shift_y), dim=1)
-    return torch.stack((first, second), dim=1)
+    first = (cos, -sin, x - x * cos + y * sin)
+    second = (sin, cos, y - x * sin - y * cos)
+    return torch.stack((*first, *second), dim=1).view(-1, 2, 3)

@@ -12,9 +12,9 @@ from functools import cache
 import torch
 from torch import Tensor
 
-VERSION = 2  # raised when other images are reached, or when parts change: noise is drawn part by part
+VERSION = 3  # raised when other images are reached, or when parts change: noise is drawn part by part
 RARELY = 1e-9  # how likely a batch is to draw more images than are computed; those too many stay as they were
-CACHED = 2**18  # floats, a megabyte: less, and calls take longer than what they do
+CACHED = 2**19  # floats, two megabytes: less, and calls take longer than what they do
 
 
 @cache
@@ -40,53 +40,53 @@ def _exactly(k: int, count: int, share: float) -> float:
 
 @dataclass(frozen=True)
 class Group:
-    """Images that get an operation.
+    """What is done to some images.
 
     Attributes:
-        drawn: (B,) bool, each with probability `share`, independently.
-        share: what it was drawn with.
-        operation: (k, C, H, W) and its parameters (k, ...) to (k, C, H, W), image by image.
-        parameters: (B, ...), of all images.
+        share: with which each image is drawn for it, independently of the others.
+        operation: (k, C, H, W) and parameters (k, ...) to (k, C, H, W), image by image.
     """
 
-    drawn: Tensor
     share: float
     operation: Callable[..., Tensor]
-    parameters: Sequence[Tensor] = ()
 
 
-def change(images: Tensor, *groups: Group) -> Tensor:
-    """Apply to each group its operation, and leave the other images as they are.
+def change(images: Tensor, which: Tensor, groups: Sequence[Group], parameters: Sequence[Tensor] = ()) -> Tensor:
+    """Apply to each image the operation of its group, and leave the others as they are.
 
     Args:
         images: (B, C, H, W).
-        groups: no image is in two of them.
+        which: (B,) int64, each image's place in the groups; their number where it is in none.
+        groups: the operations.
+        parameters: (B, ...), which every operation gets for its images.
 
     Returns:
         (B, C, H, W), never the tensor that was given; every image is copied twice.
     """
-    b = len(images)
-    which, made = torch.arange(b, device=images.device), [images]
-    for group in groups:
-        rows = drawn_rows(group)
-        if len(rows) == 0:
-            continue
-        given = [one.index_select(0, rows) for one in (images, *group.parameters)]
-        new, count = torch.arange(len(rows), device=images.device) + sum(map(len, made)), at_once(given[0])
-        made += [group.operation(*part) for part in zip(*(one.split(count) for one in given), strict=True)]
-        if not is_known(images.device):  # an image that is computed for nothing keeps the place that it had
-            new = torch.where(group.drawn.index_select(0, rows), new, which.index_select(0, rows))
-        which = which.index_copy(0, rows, new)
+    b, rows = len(images), drawn_rows(which, groups)
+    every = torch.cat(rows)
+    given = [one.index_select(0, every).split(list(map(len, rows))) for one in (images, *parameters)]
+    made = [images]
+    for group, *some in zip(groups, *given, strict=True):
+        if len(some[0]):
+            count = at_once(some[0])
+            made += [group.operation(*part) for part in zip(*(one.split(count) for one in some), strict=True)]
+    further = torch.arange(b, b + len(every), device=images.device) - every  # from where an image was, to the new one
+    if not is_known(images.device):  # an image that is computed for nothing keeps the place that it had
+        further = further * torch.cat([which.index_select(0, row) == at for at, row in enumerate(rows)])
+    place = torch.arange(b, device=images.device).index_add_(0, every, further)
     # Whole images are copied; an `index_copy` or a `where` over uint8 takes many times as long on a CPU.
-    return torch.cat(made).index_select(0, which)
+    return torch.cat(made).index_select(0, place)
 
 
-def drawn_rows(group: Group) -> Tensor:
-    """Which images are computed, int64: those that are drawn, and some for nothing where their number is not known."""
-    if is_known(group.drawn.device):
-        return group.drawn.nonzero().squeeze(1)
-    count = places(len(group.drawn), group.share)
-    return group.drawn.to(torch.int8).argsort(descending=True, stable=True)[:count]
+def drawn_rows(which: Tensor, groups: Sequence[Group]) -> list[Tensor]:
+    """Images that each group computes, int64: its own, and some for nothing where their number is not known."""
+    if is_known(which.device):
+        counts = which.bincount(minlength=len(groups) + 1).tolist()
+        return list(which.argsort(stable=True).split(counts)[: len(groups)])
+    counts = [places(len(which), group.share) for group in groups]
+    order = [(which == at).to(torch.int8).argsort(descending=True, stable=True) for at in range(len(groups))]
+    return [one[:count] for one, count in zip(order, counts, strict=True)]
 
 
 def is_known(device: torch.device) -> bool:
