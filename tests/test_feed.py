@@ -72,3 +72,54 @@ def test_an_image_that_is_not_there_is_an_error_of_the_step_that_wants_it(images
     one.ready(0)
     with pytest.raises((IndexError, RuntimeError), match=r"out of range|out of bounds"):
         one.ready(1)
+
+
+# Augmented
+
+
+def drawing(generator):
+    """An augmentation that shows in which order it drew: it adds a number to each image."""
+    return lambda images: images + torch.randint(200, (len(images), 1, 1, 1), dtype=torch.uint8, generator=generator)
+
+
+@pytest.mark.parametrize("steps", [2, 3, 5, 100])
+def test_of_images_augmented_ahead_each_step_sees_its_own_drawn_in_their_order(images, steps):
+    draws, expected = (torch.Generator().manual_seed(1) for _ in range(2))
+    one = feed.Ahead(images, drawing(draws), steps)
+    for number in range(3):
+        drawn = [drawing(expected)(images[part.flatten()]) for part in order(number).split(steps)]
+        assert torch.equal(seen(one, number), torch.cat(drawn))
+
+
+def test_one_step_that_is_taken_again_and_again_is_augmented_each_time(images):
+    made = []
+    one = feed.Ahead(images, lambda some: made.append(len(some)) or some, 8)
+    one.begin(order(0)[:1])
+    for _ in range(3):
+        assert torch.equal(one.pick(order(0)[0]), images[order(0)[0]])
+    assert made == [BATCH] * 3
+
+
+def test_a_step_that_is_undone_sees_the_same_images_again(images):
+    one = feed.Ahead(images, lambda some: some, 3)
+    one.begin(order(0))
+    one.pick(order(0)[0])
+    before = one.at
+    tried = one.pick(order(0)[1])
+    one.at = before
+    assert torch.equal(one.pick(order(0)[1]), tried)
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "kind"),
+    [(4, feed.Ahead), (128, feed.Ahead), (feed.AHEAD // (3 * 5 * 5), feed.Augmented)],
+)
+def test_only_small_batches_are_augmented_ahead(images, batch_size, kind):
+    assert type(feed.of(images, batch_size, CPU, lambda some: some)) is kind
+    assert type(feed.of(images, batch_size, CPU)) is feed.Resident
+
+
+def test_on_another_device_each_step_augments_its_own(images):
+    one = feed.of(images, 4, torch.device("meta"), lambda some: some)
+    assert type(one) is feed.Augmented
+    assert type(one.feed) is feed.Carried

@@ -199,6 +199,7 @@ def _snapshot(learner: Learner) -> dict[str, Any]:
     return {
         "state": copy.deepcopy(learner.state()),
         "at": learner.plan.at.clone(),
+        "fed": learner.feed.at,
         "draws": {name: one.get_state() for name, one in learner.draws.items()},
         "dropout": _dropout_state(learner.device),
     }
@@ -212,6 +213,7 @@ def _undo(learner: Learner, before: dict[str, Any]) -> None:
     learner.optimizer.zero_grad(set_to_none=True)
     learner.load(before["state"])
     learner.plan.at.copy_(before["at"])
+    learner.feed.at = before["fed"]
     for name, state in before["draws"].items():
         learner.draws[name].set_state(state)
     if learner.device.type == "cuda":

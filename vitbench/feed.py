@@ -4,11 +4,17 @@ Data that is too large for the device stays on the host, often a memory map of a
 while a step is taken; the step reads one tensor that stays where it is, so it can be captured all the same.
 """
 
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+
+Augment = Callable[[Tensor], Tensor]  # images (B, 3, H, W) uint8 to such images, drawing as it goes
+# Bytes of images that a CPU augments at once, those of the next steps too: of a small batch the calls cost it more than
+# the work, see docs/decisions/0015-augmentation-on-a-cpu.md.
+AHEAD = 2**22
 
 
 class Feed(Protocol):
@@ -23,14 +29,29 @@ class Feed(Protocol):
     def pick(self, index: Tensor) -> Tensor:
         """Images (B, 3, H, W) of the numbers (B,), both on the device; part of the step."""
 
+    @property
+    def at(self) -> int:
+        """The step whose images are picked next, where a feed counts them; to be set where one is taken again."""
 
-def of(images: Tensor, batch_size: int, device: torch.device) -> Feed:
-    """A feed from images (N, 3, H, W) wherever they lie."""
-    return Resident(images) if images.device == device else Carried(images, batch_size, device)
+    @at.setter
+    def at(self, step: int) -> None: ...
+
+
+def of(images: Tensor, batch_size: int, device: torch.device, augment: Augment | None = None) -> Feed:
+    """A feed from images (N, 3, H, W) wherever they lie, as they are or augmented."""
+    feed = Resident(images) if images.device == device else Carried(images, batch_size, device)
+    if augment is None:
+        return feed
+    steps = AHEAD // (batch_size * images[:1].nbytes)
+    if steps > 1 and images.device.type == device.type == "cpu":
+        return Ahead(images, augment, steps)
+    return Augmented(feed, augment)
 
 
 class Resident:
     """All images lie on the device."""
+
+    at = 0
 
     def __init__(self, images: Tensor) -> None:
         self.images = images
@@ -54,6 +75,8 @@ class Carried:
         batch_size: B.
         device: where the steps are taken.
     """
+
+    at = 0
 
     def __init__(self, images: Tensor, batch_size: int, device: torch.device) -> None:
         self.images = images
@@ -89,3 +112,57 @@ class Carried:
         if self.copied[at % 2] is not None:
             self.copied[at % 2].synchronize()  # its last content has left
         torch.index_select(self.images, 0, self.batches[at], out=self.hosts[at % 2])
+
+
+class Augmented:
+    """Each batch augmented as part of its step, which is then the same every time and can be captured."""
+
+    at = 0
+
+    def __init__(self, feed: Feed, augment: Augment) -> None:
+        self.feed, self.augment = feed, augment
+
+    def begin(self, batches: Tensor) -> None:
+        """As the feed of what is augmented."""
+        self.feed.begin(batches)
+
+    def ready(self, at: int) -> None:
+        """Likewise."""
+        self.feed.ready(at)
+
+    def pick(self, index: Tensor) -> Tensor:
+        """What it picks, augmented."""
+        return self.augment(self.feed.pick(index))
+
+
+class Ahead:
+    """Images on a CPU, those of several steps augmented at once.
+
+    Args:
+        images: (N, 3, H, W) uint8.
+        augment: of the images of so many steps, in their order.
+        steps: how many; an epoch's last ones may be fewer.
+    """
+
+    def __init__(self, images: Tensor, augment: Augment, steps: int) -> None:
+        self.images, self.augment, self.steps = images, augment, steps
+        self.batches = torch.empty(0, 0, dtype=torch.int64)
+        self.levels: tuple[Tensor, ...] = ()
+        self.at = 0
+
+    def begin(self, batches: Tensor) -> None:
+        """From the first step on."""
+        self.batches, self.at = batches, 0
+
+    def ready(self, at: int) -> None:
+        """They are made when they are picked."""
+
+    def pick(self, index: Tensor) -> Tensor:
+        """Those of the step that comes next; the numbers are those of its batch."""
+        place = self.at % self.steps
+        if place == 0:
+            coming = self.batches[self.at : self.at + self.steps]
+            levels = self.augment(self.images.index_select(0, coming.flatten()))  # (steps * B, 3, H, W)
+            self.levels = levels.reshape(*coming.shape, *levels.shape[1:]).unbind()
+        self.at = (self.at + 1) % len(self.batches)  # where an epoch's only step is timed, it is taken again
+        return self.levels[place]

@@ -7,21 +7,21 @@ the number of the step itself. So the same step can be taken again and again, or
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from vitbench import feed, optimizer
-from vitbench.augment import compose, mixer
+from vitbench.augment import compose, mixer, to_float
 from vitbench.case import Phase
 from vitbench.contracts import Images, Output, Step
 from vitbench.errors import NonFinite, UserError
 from vitbench.machine import PRECISIONS
 from vitbench.total import Total
 
-VERSION = 2
-
+VERSION = 3
 
 CHECK_EVERY = {"cpu": 1, "cuda": 1000}  # steps between looks at the loss, besides one an epoch; a look makes a GPU wait
 DRAWS = ("augment", "terms")
@@ -108,14 +108,15 @@ class Learner:
         self.device = next((one.device for one in network.parameters()), data.images.device)
         self.trained = optimizer.Trained([network, total])
         self.steps_per_epoch = len(data) // phase.batch_size
-        self.augment = compose((call.name, call.arguments) for call in phase.augmentation)
         self.mix = mixer(phase.mixing.arguments, data.classes) if phase.mixing else None
-        self.feed = feed.of(data.images, phase.batch_size, self.device)
+        self.draws = {name: torch.Generator(self.device) for name in DRAWS}
+        augmentation = compose((call.name, call.arguments) for call in phase.augmentation)
+        augment = partial(augmentation.levels, generator=self.draws["augment"])
+        self.feed = feed.of(data.images, phase.batch_size, self.device, augment if augmentation.operations else None)
         self.labels = data.labels.to(self.device)
         self.optimizer, self.rates = optimizer.make(
             self.trained, phase, steps_per_epoch=self.steps_per_epoch, device=self.device
         )
-        self.draws = {name: torch.Generator(self.device) for name in DRAWS}
         self.plan = self._plan()
         self.lrs: list[float] = []
         self.last_finite = "none yet"
@@ -177,7 +178,7 @@ class Learner:
         """Take the step that comes next in the plan; nothing in it waits for the device."""
         plan = self.plan
         index = plan.batches.index_select(0, plan.at).view(-1)  # (B,)
-        images = self.augment(self.feed.pick(index), generator=self.draws["augment"])  # (B, 3, H, W) in [0, 1]
+        images = to_float(self.feed.pick(index))  # (B, 3, H, W) in [0, 1]
         labels, targets = self.labels.index_select(0, index), None  # (B,)
         if self.mix is not None:
             images, targets = self.mix(images, labels, generator=self.draws["augment"])  # (B, 3, H, W), (B, K)
