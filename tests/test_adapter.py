@@ -10,7 +10,7 @@ from timm.models.swin_transformer import SwinTransformer
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
-from vitbench.adapter import Adapter, register, shape_of
+from vitbench.adapter import Adapter, ShapesAlone, cut, pick, register, shape_of
 from vitbench.contracts import Normalize, Shape
 from vitbench.errors import UserError
 from vitbench.models import t2t, vit  # noqa: F401 - both register their variants
@@ -291,3 +291,40 @@ def test_a_name_that_timm_has_stays_as_it_is():
     kept = timm.model_entrypoint("vitbench_vit_tiny")
     register(vit._create, leaf="vit", variants=["tiny"], fixed_size=True)
     assert timm.model_entrypoint("vitbench_vit_tiny") is kept
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_batch_norms_keep_their_shape_and_are_not_worked_out_where_only_shapes_are_asked_for(training):
+    network = channels_first().to("meta").train(training)
+    operators = []
+
+    class Watch(torch.utils._python_dispatch.TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            operators.append(func._overloadpacket.__name__)
+            return func(*args, **(kwargs or {}))
+
+    images = torch.zeros(2, 3, 64, 64, device="meta")
+    with Watch():
+        expected = network(images)
+    assert "native_batch_norm" in operators
+    operators.clear()
+    with ShapesAlone(), Watch():
+        found = network(images)
+    assert (found.shape, found.dtype, found.device) == (expected.shape, expected.dtype, expected.device)
+    assert "native_batch_norm" not in operators
+    assert "convolution" in operators
+
+
+def test_patches_are_cut_as_torch_unfolds_them_with_the_colours_last():
+    images = torch.rand(2, 3, 8, 12)
+    unfolded = nn.functional.unfold(images, 4, stride=4)  # (B, 3 * 4 * 4, 6), the colours first
+    expected = unfolded.unflatten(1, (3, 16)).permute(0, 3, 2, 1).flatten(2)
+    assert torch.equal(cut(images, 4), expected)
+    with pytest.raises(UserError, match="cannot cut images of 8 x 12 into patches of 5 x 5"):
+        cut(images, 5)
+
+
+def test_picked_tokens_are_those_asked_for_in_that_order():
+    tokens = torch.arange(12.0).view(2, 3, 2)
+    found = pick(tokens, torch.tensor([[2, 0], [1, 1]]))
+    assert found.tolist() == [[[4, 5], [0, 1]], [[8, 9], [8, 9]]]

@@ -49,6 +49,7 @@ def test_sizes_are_counted_with_the_terms_apart():
     pytest.importorskip("fvcore")
     assert measured["macs_fvcore"] > measured["macs"]
     assert measured["macs_layers"] < measured["macs_fvcore"]
+    assert measured["macs_without_attention"] < measured["macs"]
     assert not found["invalid"]
 
 

@@ -14,10 +14,12 @@ from weakref import WeakKeyDictionary
 
 import timm
 import torch
+import torch.nn.functional as F
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from timm.layers import ClassifierHead, NormMlpClassifierHead
 from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from vitbench.contracts import Encoder, Normalize, Output, Shape
 from vitbench.errors import UserError
@@ -116,6 +118,19 @@ def pick(tokens: Tensor, kept: Tensor) -> Tensor:
     return torch.take_along_dim(tokens, kept.unsqueeze(-1), dim=1)
 
 
+class ShapesAlone(TorchFunctionMode):
+    """Batch norms give the shape of their input and no values; for passes on the `meta` device.
+
+    There torch works each of them out in Python: a network of a thousand layers would take half a minute.
+    """
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Call anything else as it is."""
+        if func in (F.batch_norm, torch.batch_norm):
+            return torch.empty_like(args[0])
+        return func(*args, **(kwargs or {}))
+
+
 _shapes: WeakKeyDictionary[nn.Module, dict[int, Shape]] = (
     WeakKeyDictionary()
 )  # found already; each takes a forward pass
@@ -143,7 +158,7 @@ def _shape(model: nn.Module, image_size: int, what: str) -> Shape:
     weights = {name: torch.empty_like(tensor, device="meta") for name, tensor in tensors}
     dtype = next((one.dtype for one in model.parameters()), torch.float32)
     images = torch.empty(2, 3, image_size, image_size, dtype=dtype, device="meta")  # batch norm needs two
-    with torch.no_grad():
+    with torch.no_grad(), ShapesAlone():
         out = torch.func.functional_call(model, weights, (images,))
     _check_output(out, len(images), what)
     _, channels, height, width = out.grids[-1].shape

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from vitbench import build
+from vitbench.adapter import ShapesAlone
 from vitbench.augment import to_float
 from vitbench.contracts import Images, Output
 from vitbench.engine import WARM_STEPS, Engine
@@ -26,12 +27,13 @@ def count(identity: Identity) -> dict[str, Any]:
     model, _ = _on_meta(identity.model, identity.classes, identity.image_size)
     with torch.device("meta"):
         terms = {name: build.term_of(identity, name, model) for name in identity.objective.names}
-    training = size.training_cost(macs.matmul_conv, _term_macs(identity))
+    training = _training_cost(identity, macs.matmul_conv)
     measurements = {
         "params": size.count_params(model) / 1e6,
         "term_params": sum(size.count_params(term) for term in terms.values()) / 1e6,
         "macs": macs.matmul_conv / 1e9,
         "macs_layers": macs.layers / 1e9,
+        "macs_without_attention": macs.without_attention / 1e9,
         "training_macs": training.macs / 1e9,
         "training_macs_ratio": training.ratio,
     }
@@ -40,36 +42,37 @@ def count(identity: Identity) -> dict[str, Any]:
     return {"measurements": measurements, "invalid": {"macs_fvcore": macs.reason} if macs.fvcore is None else {}}
 
 
-def _term_macs(identity: Identity) -> list[int]:
-    """MACs of each term for one image."""
+def _training_cost(identity: Identity, model_macs: int) -> size.TrainingCost:
+    """Of one image, with every term; without the model's own pass where no term asks for its output."""
     model, out = _on_meta(identity.model, identity.classes, identity.image_size)
-    with torch.device("meta"):
-        terms = [build.term_of(identity, name, model) for name in identity.objective.names]
-    return [
-        size.count_term_macs(lambda: term, model=lambda: model, image_size=identity.image_size, out=out)  # noqa: B023 - at once
-        for term in terms
-    ]
+    macs, asks = [], []
+    for name in identity.objective.names:
+        with torch.device("meta"):
+            term = build.term_of(identity, name, model)
+        given: dict[str, Any] = {"model": lambda: model, "image_size": identity.image_size}
+        macs.append(size.count_term_macs(lambda: term, out=out, **given))  # noqa: B023 - at once
+        asks.append(size.asks_for_output(lambda: term, **given))  # noqa: B023 - at once
+    return size.training_cost(model_macs, macs, runs_model=any(asks))
 
 
 def step_flops(identity: Identity) -> float:
     """Floating-point operations of one training step: two for each MAC of a forward and a backward pass."""
-    model = size.count_matmul_conv(
-        lambda: build.untrained(identity.model, identity.classes, identity.image_size), image_size=identity.image_size
-    )
-    return 2.0 * size.training_cost(model, _term_macs(identity)).macs * identity.phases[0].batch_size
+    network, _ = _on_meta(identity.model, identity.classes, identity.image_size)
+    model = size.count_matmul_conv(lambda: network, image_size=identity.image_size)
+    return 2.0 * _training_cost(identity, model).macs * identity.phases[0].batch_size
 
 
 @cache
 def _count_model(model: str, classes: int, image_size: int) -> size.Macs:
     """MACs of a network; the same for every objective, so counted once a session."""
     on_meta, _ = _on_meta(model, classes, image_size)
-    return size.count_macs(lambda: build.untrained(model, classes, image_size), image_size=image_size, on_meta=on_meta)
+    return size.count_macs(lambda: build.unchecked(model, classes, image_size), image_size=image_size, on_meta=on_meta)
 
 
 @cache
 def _on_meta(model: str, classes: int, image_size: int) -> tuple[nn.Module, Output]:
     """A network without weights, and its output for one image; both serve every objective."""
-    with torch.device("meta"):
+    with torch.device("meta"), ShapesAlone():
         network = build.untrained(model, classes, image_size).eval()
         return network, network(torch.zeros(1, 3, image_size, image_size))
 

@@ -1,6 +1,7 @@
 """Parameters and MACs against closed forms, published figures and counts by hand."""
 
 import sys
+from dataclasses import replace
 
 import pytest
 import timm
@@ -12,17 +13,18 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 from torch.utils.flop_counter import flop_registry, register_flop_formula
 
+from vitbench.adapter import shape_of
 from vitbench.contracts import Output, Shape
 from vitbench.measure.size import (
-    Macs,
     UncountedOperator,
+    asks_for_output,
     count_macs,
     count_params,
     count_term_macs,
     training_cost,
 )
-from vitbench.models import vit
-from vitbench.terms import ce, drloc, me
+from vitbench.models import mae_vit, vit
+from vitbench.terms import ce, drloc, mae, me
 
 
 class Run(nn.Module):
@@ -69,6 +71,7 @@ def test_vision_transformers_cost_what_their_closed_forms_say_in_every_conventio
     attention = 12 * 2 * tokens**2 * dim
     activations = 12 * tokens * 4 * dim
     assert macs.layers == products - attention + 2 * norms + activations
+    assert macs.without_attention == products - attention - 12 * 4 * tokens * dim**2
     assert macs.reason == ""
 
 
@@ -145,8 +148,63 @@ def test_hooks_do_not_see_the_attention_of_torchs_own_encoder_as_tan2024_printed
     assert macs.matmul_conv == 12 * (2 * mlp + products)
     assert macs.fvcore == macs.matmul_conv + 12 * 5 * norms
     assert macs.layers == 12 * (mlp + 2 * norms)
-    assert round(macs.layers / 1e9, 2) == 0.26  # Table 3
+    assert macs.without_attention == 12 * mlp
+    assert round(macs.without_attention / 1e9, 2) == round(macs.layers / 1e9, 2) == 0.26  # Table 3
     assert round(macs.matmul_conv / 1e9, 2) == 0.61
+
+
+def test_the_network_of_tan2024_costs_with_and_without_attention_what_is_counted_by_hand():
+    macs = count_macs(lambda: mae_vit.build(classes=10), image_size=36)
+    tokens, d = 145, 192
+    outside = tokens * 27 * d + 12 * 4 * tokens * d**2 + tokens * d**2 + 10 * d
+    assert macs.without_attention == outside == 262_672_320
+    assert macs.matmul_conv == outside + 12 * (4 * tokens * d**2 + 2 * tokens**2 * d)
+    assert macs.layers == outside + 2 * 25 * tokens * d  # its norms; its activation is no module
+    assert macs.fvcore == macs.matmul_conv + 5 * 25 * tokens * d
+
+
+@pytest.mark.parametrize("heads", [1, 4])  # torch has one kernel for a whole layer of an even number
+@pytest.mark.parametrize("trains", [True, False])
+def test_a_whole_layer_in_one_kernel_hides_nothing_from_either_counter(heads, trains):
+    class Layer(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.TransformerEncoderLayer(24, heads, 48, batch_first=True).requires_grad_(trains)
+
+        def forward(self, images):
+            return self.layer(images.mean().expand(2, 10, 24))
+
+    before = torch.backends.mha.get_fastpath_enabled()
+    for mode in (torch.no_grad, torch.enable_grad):
+        with mode():
+            macs = count_macs(Layer, image_size=4)
+        products = 2 * (4 * 10 * 24**2 + 2 * 10**2 * 24 + 2 * 10 * 24 * 48)
+        assert (macs.matmul_conv, macs.without_attention) == (products, 2 * 2 * 10 * 24 * 48)
+        assert macs.fvcore == products + 5 * 2 * (2 * 10 * 24)
+    assert torch.backends.mha.get_fastpath_enabled() == before
+
+
+def test_without_attention_a_block_that_is_called_attention_keeps_what_its_attention_is_not():
+    class Attention(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.qkv = nn.Linear(4, 12)
+
+        def forward(self, x):
+            q, k, v = self.qkv(x).chunk(3, dim=-1)
+            return (q @ k.mT) @ v
+
+    class AttentionBlock(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.attn, self.mlp = Attention(), nn.Linear(4, 5)
+
+        def forward(self, images):
+            return self.mlp(self.attn(self.attn(images[:, 0])))  # twice, which is counted twice
+
+    macs = count_macs(AttentionBlock, image_size=4)
+    attention = 4 * 4 * 12 + 2 * 4**3
+    assert (macs.matmul_conv, macs.without_attention) == (2 * attention + 4 * 4 * 5, 4 * 4 * 5)
 
 
 class Residual(nn.Module):
@@ -176,6 +234,7 @@ def test_resnet110_has_the_size_that_tan2024_printed_in_the_convention_of_layers
     assert round(count_params(resnet110()) / 1e6, 2) == 1.73
     assert round(macs.layers / 1e9, 2) == 0.26
     assert round(macs.matmul_conv / 1e9, 2) == 0.25
+    assert macs.without_attention == macs.matmul_conv
 
 
 def test_layers_count_by_hand():
@@ -287,7 +346,7 @@ def test_without_fvcore_its_column_says_so_and_the_others_stay(monkeypatch):
     for name in ("fvcore", "fvcore.nn"):
         monkeypatch.setitem(sys.modules, name, None)
     macs = count_macs(small, image_size=16)
-    assert macs == Macs(matmul_conv=whole.matmul_conv, layers=whole.layers, fvcore=None, reason=macs.reason)
+    assert macs == replace(whole, fvcore=None, reason=macs.reason)
     assert "pip install fvcore" in macs.reason
 
 
@@ -410,3 +469,20 @@ def test_training_costs_three_forward_passes_of_model_and_terms():
     cost = training_cost(1000, [0, 10, 320])
     assert (cost.macs, cost.ratio) == (3 * 1330, 1.33)
     assert training_cost(1000, [0]).ratio == 1
+    alone = training_cost(1000, [320], runs_model=False)
+    assert (alone.macs, alone.ratio) == (3 * 320, 0.32)
+
+
+@pytest.mark.parametrize(("term", "asks"), [(ce, True), (drloc, True), (mae, False)])
+def test_a_term_that_looks_at_patches_alone_does_not_ask_for_the_models_output(term, asks):
+    options = {"heads": 2} if term is mae else {}
+    model = vit.build(classes=10, variant="tiny")
+    with torch.device("meta"):
+        assert (
+            asks_for_output(
+                lambda: term.build(shape_of(model, image_size=32), **options),
+                model=lambda: vit.build(classes=10, variant="tiny"),
+                image_size=32,
+            )
+            is asks
+        )

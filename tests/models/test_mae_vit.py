@@ -103,6 +103,17 @@ def test_the_whole_network_is_what_the_paper_describes_written_out(heads, norm_f
     torch.testing.assert_close(out.logits, network.head(x[:, -1]), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("heads", [1, 4])
+def test_in_bfloat16_and_without_gradients_it_computes_the_same(heads):
+    model, images = tiny(num_heads=heads), torch.rand(4, 3, 32, 32)
+    with torch.no_grad():
+        alone = model(images).logits
+        with torch.autocast("cpu", torch.bfloat16):
+            rounded = model(images).logits.float()
+    torch.testing.assert_close(model(images).logits, alone, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(rounded, alone, rtol=0.1, atol=0.1)
+
+
 def test_what_lies_under_the_mask_has_no_influence():
     model, kept = tiny().train(), keep(3, 16)
     images = torch.rand(3, 3, 32, 32)

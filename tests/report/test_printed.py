@@ -101,10 +101,10 @@ def test_a_table_of_which_nothing_is_run_is_shown_as_it_is_printed(masked):
     assert shown.splitlines() == [
         r"The loss \*falls\*. In print only: a curve of a pre-training.",
         "",
-        "| Model   | Loss   | Data     | loss     | epochs (epochs)   |",
-        "|---------|--------|----------|----------|-------------------|",
-        "| Mae-ViT | mae    | cifar100 | 0.019711 | 3703              |",
-        "| CvT-9   | mae    | cifar100 |          | 3700              |",
+        "| Model   | Loss   | Data     | loss     | epochs   |",
+        "|---------|--------|----------|----------|----------|",
+        "| Mae-ViT | mae    | cifar100 | 0.019711 | 3703     |",
+        "| CvT-9   | mae    | cifar100 |          | 3700     |",
         "",
         "- Mae-ViT, mae, cifar100: by its caption.",
     ]

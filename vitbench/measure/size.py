@@ -17,10 +17,11 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
+from vitbench.adapter import ShapesAlone
 from vitbench.contracts import Output, Step
 from vitbench.errors import UserError
 
-VERSION = 1
+VERSION = 2
 
 # Names of operators that are sums of products. Interpolation (upsample_bilinear2d) is not, nor are
 # cummax, lgamma and the like, which only contain "mm", nor convert_..., which contains "conv".
@@ -32,6 +33,7 @@ BOOKKEEPING = frozenset({"prim", "prims", "profiler"})  # namespaces of operator
 
 NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 ACTIVATIONS = ("torch.nn.modules.activation", "timm.layers.activations")
+ATTENTION = re.compile("Attention|Attn")  # in the name of a module's class, as torch's and timm's are called
 NOT_ACTIVATIONS = (nn.MultiheadAttention, nn.Softmax, nn.Softmax2d, nn.LogSoftmax, nn.Softmin)
 
 # Of 53 networks of timm, 51 agree to the unit; one uses einsum, which fvcore rounds, one padding="same".
@@ -49,6 +51,8 @@ class Macs:
 
     Attributes:
         matmul_conv: matrix products and convolutions, those of attention included, nothing else. Exact.
+        without_attention: of `matmul_conv` what is outside of attention modules, whose own linear layers are left out
+            with the rest: what a counter prints that cannot look into `nn.MultiheadAttention`.
         layers: what hooks on modules see: convolutions and linear layers, 1 per element that a norm puts out
             and 1 more where it has weights, 1 per element of an activation; no products of attention.
         fvcore: fvcore's own count, attention written out; None where there is none.
@@ -56,6 +60,7 @@ class Macs:
     """
 
     matmul_conv: int
+    without_attention: int
     layers: int
     fvcore: int | None
     reason: str = ""
@@ -91,9 +96,15 @@ def count_macs(build: Callable[[], nn.Module], *, image_size: int, on_meta: nn.M
             model = (on_meta or build()).eval()
             images = torch.zeros(1, 3, image_size, image_size)
         with _hooked(model) as layers:
-            matmul_conv = _count_products(partial(model, images))
+            matmul_conv, attention = _count_apart(partial(model, images), _attentions(model))
         fvcore, reason = _count_with_fvcore(build, image_size=image_size, matmul_conv=matmul_conv)
-    return Macs(matmul_conv=matmul_conv, layers=sum(layers), fvcore=fvcore, reason=reason)
+    return Macs(
+        matmul_conv=matmul_conv,
+        without_attention=matmul_conv - attention,
+        layers=sum(layers),
+        fvcore=fvcore,
+        reason=reason,
+    )
 
 
 def count_matmul_conv(build: Callable[[], nn.Module], *, image_size: int) -> int:
@@ -126,25 +137,42 @@ def count_term_macs(
         network, term = model().eval(), build().eval()
         images = torch.zeros(1, 3, image_size, image_size)
         computed = out or network(images)  # here, so that it is not counted with the term
-        step = Step(
-            images=images,
-            labels=torch.zeros(1, dtype=torch.int64),
-            model=network,
-            forward=lambda _: computed,
-            views={name: torch.zeros(1, *shape) for name, shape in (views or {}).items()},
-            progress=torch.zeros(()),
-        )
-        return _count_products(partial(term, step))
+        shown = {name: torch.zeros(1, *shape) for name, shape in (views or {}).items()}
+        return _count_products(partial(term, _step(images, network, lambda _: computed, shown)))
 
 
-def training_cost(model_macs: int, term_macs: Iterable[int]) -> TrainingCost:
+def asks_for_output(build: Callable[[], nn.Module], *, model: Callable[[], nn.Module], image_size: int) -> bool:
+    """Whether a term reads the output of the model's pass; one that does not spares it.
+
+    Args:
+        build, model, image_size: as in `count_term_macs`.
+    """
+    asked = []
+
+    def forward(images: Tensor) -> Output:
+        asked.append(True)
+        return network(images)
+
+    with _undisturbed(), torch.device("meta"):
+        network, term = model().eval(), build().eval()
+        term(_step(torch.zeros(1, 3, image_size, image_size), network, forward, {}))
+    return bool(asked)
+
+
+def _step(images: Tensor, model: nn.Module, forward: Callable[[Tensor], Output], views: Mapping[str, Tensor]) -> Step:
+    labels = torch.zeros(len(images), dtype=torch.int64)
+    return Step(images=images, labels=labels, model=model, forward=forward, views=views, progress=torch.zeros(()))
+
+
+def training_cost(model_macs: int, term_macs: Iterable[int], *, runs_model: bool = True) -> TrainingCost:
     """Cost of a training step: 3 x the forward MACs, as a backward pass costs two forward ones.
 
     Args:
         model_macs: `Macs.matmul_conv` of the model.
         term_macs: `count_term_macs` of each term; cross-entropy's is 0, so that the ratio is to plain `ce`.
+        runs_model: whether a term asks for the model's output, see `asks_for_output`.
     """
-    forward = model_macs + sum(term_macs)
+    forward = (model_macs if runs_model else 0) + sum(term_macs)
     return TrainingCost(macs=3 * forward, ratio=forward / model_macs)
 
 
@@ -160,12 +188,40 @@ def _undisturbed() -> Iterator[None]:
 
 def _count_products(run: Callable[[], object]) -> int:
     """MACs of matrix products and convolutions that `run` dispatches on the `meta` device."""
+    total, _ = _count_apart(run, ())
+    return total
+
+
+def _count_apart(run: Callable[[], object], modules: Iterable[nn.Module]) -> tuple[int, int]:
+    """The same, and how many of them are in calls of `modules`, none of which holds another."""
     audit, counter = _Audit(), FlopCounterMode(display=False)
-    with audit, counter:  # the counter is asked first and hands on what it cannot take apart
-        run()
+    with _measured(modules, counter.get_total_flops) as inside, ShapesAlone(), audit, counter:
+        run()  # the counter is asked first and hands on what it cannot take apart
     if audit.uncounted:
         raise _uncounted(", ".join(sorted(audit.uncounted)))
-    return counter.get_total_flops() // 2
+    return counter.get_total_flops() // 2, sum(inside) // 2
+
+
+@contextmanager
+def _measured(modules: Iterable[nn.Module], count: Callable[[], int]) -> Iterator[list[int]]:
+    """How much `count` rises in each call of a module."""
+    began: list[int] = []
+    risen: list[int] = []
+    hooks = []
+    for module in modules:
+        hooks.append(module.register_forward_pre_hook(lambda *_: began.append(count())))
+        hooks.append(module.register_forward_hook(lambda *_: risen.append(count() - began.pop())))
+    try:
+        yield risen
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _attentions(model: nn.Module) -> list[nn.Module]:
+    """The attention modules of a network; of one inside another the inner, for the outer may be a whole block."""
+    named = [one for one in model.modules() if any(ATTENTION.search(kind.__name__) for kind in type(one).__mro__)]
+    return [one for one in named if not any(inner in named for inner in one.modules() if inner is not one)]
 
 
 class _Audit(TorchDispatchMode):
@@ -272,15 +328,18 @@ class _Tensors(nn.Module):
 
 @contextmanager
 def _attention_written_out() -> Iterator[None]:
-    """Models of timm that are built inside multiply their attention out; none calls a fused kernel."""
+    """Models of timm that are built inside multiply their attention out, and torch's own layers call no one kernel."""
     from timm.layers import set_fused_attn, use_fused_attn
 
     enabled, experimental = use_fused_attn(), use_fused_attn(experimental=True)
+    whole_layers = torch.backends.mha.get_fastpath_enabled()
     set_fused_attn(False)
+    torch.backends.mha.set_fastpath_enabled(False)
     try:
         yield
     finally:
         set_fused_attn(enabled, experimental)
+        torch.backends.mha.set_fastpath_enabled(whole_layers)
 
 
 def _attention_macs(inputs: Sequence[Any], outputs: Sequence[Any]) -> int:

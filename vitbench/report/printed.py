@@ -73,7 +73,7 @@ def _unrun(paper: Paper, one: Table) -> Iterator[str]:
         rows.setdefault(key, {})[printed.claim.metric] = f"{printed.claim.value:.10g}"
     reasons = dict.fromkeys(printed.claim.reason for printed in one.printed)
     yield f"{escaped(one.title)}. In print only: {escaped('; '.join(reasons))}."
-    names = [f"{metric} ({unit})" if (unit := METRICS[metric].unit) else metric for metric in metrics]
+    names = [f"{one} ({METRICS[one].unit})" if METRICS[one].unit not in ("", one) else one for one in metrics]
     body = [[*cell, *(row.get(metric, "") for metric in metrics)] for cell, row in rows.items()]
     yield table((["Model", "Loss", "Data", *(["Recipe"] if has_labels else []), *names], body))
     yield from _notes(paper, one)
