@@ -348,3 +348,77 @@ def test_the_parts_of_an_objective_are_matched_in_any_order(tmp_path):
     text = TEXT.replace('objective = "ce + 0.1*drloc", dataset', 'objective = "0.1*drloc + ce", dataset')
     assert table(load(tmp_path, text), "2").printed == table(load(tmp_path), "2").printed
     assert table(load(tmp_path), "2").printed[-1].objective == parse("ce + 0.1*drloc")
+
+
+NAMED = """\
+[tables."6"]
+title = "Quoted"
+where = "there"
+[[tables."6".parts]]
+recipe = "jft-300m"
+columns = ["cifar10", "jft"]
+rows = [["vit", "ce + 0.5*simclr", 80.0, 60.0], ["layer", "", "-", 50.0]]
+[[tables."6".parts]]
+recipe = "other"
+columns = ["cifar10"]
+rows = [["vit", "ce + 0.5*simclr", 81.0]]
+"""
+
+
+def named(tmp_path, **changes):
+    """The paper with a term, two recipes and a model that are only named, and a table of them."""
+    text = TEXT.replace("[terms]\n", 'layer = { printed = "a layer" }\n[terms]\n')
+    text = text.replace("[datasets]\n", '[terms.simclr]\nstatus = "printed-only"\nreason = "no loss"\n[datasets]\n')
+    recipes = (
+        '[recipes]\njft-300m = { status = "printed-only", reason = "quoted" }\n'
+        'other = { status = "printed-only", reason = "quoted, too" }\n'
+    )
+    text = text.replace("[recipes.paper]\n", f"{recipes}[recipes.paper]\n", 1) + NAMED
+    for old, new in changes.items():
+        assert old in text
+        text = text.replace(old, new)
+    return load(tmp_path, text)
+
+
+def test_what_is_only_named_stands_in_print_told_apart_by_recipe_and_makes_no_case(tmp_path):
+    paper = named(tmp_path)
+    found = table(paper, "6")
+    assert (found.cases, found.columns) == ((), ())
+    assert [(one.cell, one.claim.value, one.label, one.claim.reason) for one in found.printed] == [
+        (("vit", "ce + 0.5*simclr", "cifar10"), 80.0, "jft-300m", "quoted"),
+        (("vit", "ce + 0.5*simclr", "jft"), 60.0, "jft-300m", "quoted"),
+        (("layer", "", "jft"), 50.0, "jft-300m", "quoted"),
+        (("vit", "ce + 0.5*simclr", "cifar10"), 81.0, "other", "quoted, too"),
+    ]
+    assert {one.claim.status for one in found.printed} == {Status.PRINTED_ONLY}
+    assert set(paper.recipes) == {"paper", "code", "rerun"}
+    assert set(paper.defaults) == {"drloc"}
+    rows = [row for row in papers.claims((paper,)) if row["table"] == "6"]
+    assert [row["recipe"] for row in rows] == ["jft-300m", "jft-300m", "jft-300m", "other"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('recipe = "other"', 'recipe = "paper"', "unknown term 'simclr'"),
+        (
+            'recipe = "jft-300m"\ncolumns = ["cifar10", "jft"]',
+            'recipe = "paper"\ncolumns = ["jft", "cifar10"]',
+            "'jft'",
+        ),
+        ('"ce + 0.5*simclr", 80.0', '"ce + 0.5*simcrl", 80.0', "unknown term 'simcrl'"),
+        ('recipe = "jft-300m"', 'recipe = "jft-300"', "unknown recipe 'jft-300'; did you mean jft-300m"),
+        ('recipe = "other"', 'recipe = "jft-300m"', "vit under ce + 0.5*simclr stands in this table before"),
+        (
+            'recipe = "rerun"\ncolumns = ["cifar10"]\nrows = [["vit"',
+            'recipe = "rerun"\ncolumns = ["cifar10"]\nrows = [["layer"',
+            "layer has no network; give it `full`",
+        ),
+        ('rows = [["vit", "ce", 90.0]]', 'rows = [["vit", "", 90.0]]', "objective"),
+        ('status = "printed-only"\nreason = "no loss"', 'status = "needs-data"\nreason = "no loss"', "unknown status"),
+        ("jft-300m = { status", "jft-300m = { epochs = 3, status", "unknown key 'epochs'"),
+    ],
+)
+def test_what_is_only_named_cannot_be_run_or_misspelt(tmp_path, old, new, message):
+    with pytest.raises(UserError, match=re.escape(message)):
+        named(tmp_path, **{old: new})

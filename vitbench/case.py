@@ -164,7 +164,8 @@ class Claim:
     """One printed number.
 
     Attributes:
-        source: "printed", "rerun" (the authors' own second run) or "read-off" (from a curve).
+        source: "printed", "rerun" (the authors' own second run), "read-off" (from a curve) or "computed" (the answer
+            to what the source asks and does not answer).
         reason: what is missing to run its case, where the status is not "runnable".
         note: what must be known to read it, such as a misprint.
         convention: of MACs, what they count: one of `metrics.CONVENTIONS`.

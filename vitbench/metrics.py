@@ -44,6 +44,8 @@ METRICS: dict[str, Metric] = {
         # What FGSM takes away is positive; an attack that helps shows as a negative drop.
         Metric(name="fgsm_drop", unit="points", better="lower", low=-100, high=100),
         Metric(name="gain", unit="points", better="higher", low=-100, high=100),
+        Metric(name="relative_gain", unit="%", better="higher", low=-100),
+        _percent("early_accuracy"),  # after `early_epoch` epochs, at which a text compares two curves
         _percent("knn"),
         _percent("linear"),
         Metric(name="params", unit="M", better="lower"),
@@ -57,10 +59,14 @@ METRICS: dict[str, Metric] = {
         Metric(name="loss", unit="", better="lower", low=-float("inf"), decimals=4),
         Metric(name="first_loss", unit="", better=None, low=-float("inf"), decimals=4),
         Metric(name="epoch_of_best", unit="epoch", better=None, decimals=0),
+        Metric(name="early_epoch", unit="epoch", better=None, decimals=0),
         Metric(name="epochs", unit="epochs", better=None, decimals=0),
         # Of a pre-training, on the masked patches of test images; the second is what predicting their mean would have.
         Metric(name="reconstruction_mse", unit="", better="lower", decimals=4),
         Metric(name="mean_patch_mse", unit="", better=None, decimals=4),
+        Metric(name="output_tokens", unit="tokens", better=None, decimals=0),
+        Metric(name="output_width", unit="channels", better=None, decimals=0),
+        Metric(name="images", unit="images", better=None, decimals=0),
         Metric(name="train_images", unit="images", better=None, decimals=0),
         Metric(name="test_images", unit="images", better=None, decimals=0),
         Metric(name="classes", unit="classes", better=None, decimals=0),

@@ -80,12 +80,16 @@ def load(path: Path) -> Paper:
     models = {key: _model(key, section) for key, section in top.section("models").sections()}
     quick = top.section("quick")
     quick.keys("weights", "floors")
+    terms, named_terms = _apart(top.section("terms"))
+    readable, named_recipes = _apart(top.section("recipes"))
     reader = tables.Reader(
         paper=path.stem,
         models=models,
-        defaults={key: recipes.arguments(key, section) for key, section in top.section("terms").sections()},
-        recipes={key: recipes.read(key, section) for key, section in top.section("recipes").sections()},
+        defaults={key: recipes.arguments(key, section) for key, section in terms.items()},
+        recipes={key: recipes.read(key, section) for key, section in readable.items()},
         standings={key: _standing(key, section) for key, section in top.section("datasets").sections()},
+        terms=named_terms,
+        labels=named_recipes,
     )
     found = tuple(reader.table(key, section) for key, section in top.section("tables").sections())
     return Paper(
@@ -114,6 +118,18 @@ def _standing(dataset: str, section: Section) -> Standing:
     return standing
 
 
+def _apart(section: Section) -> tuple[dict[str, Section], dict[str, Standing]]:
+    """Entries of `[terms]` or `[recipes]`, and those that are only named: with a status in place of content."""
+    entries = dict(section.sections())
+    named = {key: one for key, one in entries.items() if "status" in one.content}
+    for one in named.values():
+        one.keys("status", "reason")
+        one.one_of("status", [Status.PRINTED_ONLY.value])
+    return {key: one for key, one in entries.items() if key not in named}, {
+        key: Standing.read(one) for key, one in named.items()
+    }
+
+
 def _weights(section: Section, models: Sequence[str]) -> dict[str, dict[str, float]]:
     """Per term, one weight for all models, or a weight for each of them that is named."""
     found = {}
@@ -135,9 +151,10 @@ def _by_model(section: Section, models: Sequence[str]) -> dict[str, float]:
 
 def _model(key: str, section: Section) -> Model:
     section.keys("printed", "full", "tiny")
-    full = section.get("full", str)
+    is_named = not {"full", "tiny"} & section.content.keys()  # and no more: it stands in no case
+    full = "" if is_named else section.get("full", str)
     model = Model(name=key, printed=section.get("printed", str), full=full, tiny=section.get("tiny", str, full))
-    for reference in (model.full, model.tiny):
+    for reference in filter(None, (model.full, model.tiny)):
         leaves.check_model(reference, where=section.where(reference))
     return model
 
@@ -165,7 +182,7 @@ def claims(papers: tuple[Paper, ...]) -> Iterator[dict[str, str]]:
                     "model": model,
                     "objective": objective,
                     "dataset": dataset,
-                    "recipe": one.recipes[0] if one.recipes else "",
+                    "recipe": one.recipes[0] if one.recipes else one.label,
                     "metric": one.claim.metric,
                     "value": _text(one.claim.metric, one.claim.value),
                     "source": one.claim.source,

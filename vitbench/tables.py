@@ -15,7 +15,7 @@ from vitbench.metrics import CONVENTIONS, METRICS
 from vitbench.objective import Objective, Value, parse
 from vitbench.sections import Section
 
-SOURCES = ("printed", "rerun", "read-off")
+SOURCES = ("printed", "rerun", "read-off", "computed")
 _CELLS = ("columns", "rows", "note", "notes")
 _PART = (*_CELLS, "recipe", "recipes", "source", "status", "reason", "convention")
 
@@ -27,6 +27,7 @@ class Printed:
     Attributes:
         model, objective, dataset: empty, or None, where the page names none: the size of a network is of no data set.
         recipes: names of those that it is run by, first the one that it is listed under; none where it is of no case.
+        label: name of the recipe that it is listed under where that is only named, and none can be run.
     """
 
     claim: Claim
@@ -34,6 +35,7 @@ class Printed:
     objective: Objective | None = None
     dataset: str = ""
     recipes: tuple[str, ...] = ()
+    label: str = ""
 
     @property
     def cell(self) -> tuple[str, str, str]:
@@ -43,7 +45,7 @@ class Printed:
     @property
     def places(self) -> set[tuple[str, ...]]:
         """What no other number of the table may be: its cell and metric, under each of its recipes."""
-        return {(*self.cell, self.claim.metric, recipe) for recipe in self.recipes or ("",)}
+        return {(*self.cell, self.claim.metric, recipe) for recipe in self.recipes or (self.label,)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +105,8 @@ class Reader:
     Attributes:
         defaults: per term, the paper's own values of its arguments.
         standings: per data set, what is missing to run cells on it.
+        terms: those that the paper only names, for nothing here has them, with the reason; they stand in no case.
+        labels: recipes that are only named, likewise.
     """
 
     paper: str
@@ -110,6 +114,8 @@ class Reader:
     defaults: Mapping[str, Mapping[str, Value]]
     recipes: Mapping[str, Recipe]
     standings: Mapping[str, Standing] = field(default_factory=dict)
+    terms: Mapping[str, Standing] = field(default_factory=dict)
+    labels: Mapping[str, Standing] = field(default_factory=dict)
 
     def table(self, key: str, section: Section) -> Table:
         """Read one table.
@@ -204,18 +210,20 @@ class _Part:
         dataset, metric = str(content["dataset"]), str(content["metric"])
         if metric not in METRICS:
             raise unknown("metric", metric, METRICS, where=where)
-        if dataset or isinstance(column, str):
+        is_of_data = bool(dataset) or isinstance(column, str)
+        if is_of_data and (self._recipes() or dataset not in self.reader.standings):
             leaves.find("datasets", dataset, where=where)
         return dataset, metric
 
     def _row(self, row: Any, columns: Sequence[tuple[str, str]], where: str) -> Iterator[Printed]:
         if not isinstance(row, list) or len(row) != 2 + len(columns) or not all(isinstance(o, str) for o in row[:2]):
             raise UserError(f"{where}: a row is a model, an objective and {len(columns)} numbers, got {row}")
-        model, objective = row[0], parse(row[1], where=where)
+        model, objective = row[0], self._objective(row[1], where)
         if model not in self.reader.models:
             raise unknown("model", model, self.reader.models, where=where)
-        leaves.check_objective(objective, where=where)
         recipes, source = self._recipes(), self._holder("source").one_of("source", SOURCES, "printed")
+        if recipes and not self.reader.models[model].full:
+            raise UserError(f"{where}: {model} has no network; give it `full` in [models] to run it")
         for (dataset, metric), value in zip(columns, row[2:], strict=True):
             if value != "-":
                 claim = _claim(metric, value, self._standing(dataset), where=where)
@@ -225,7 +233,18 @@ class _Part:
                     objective=objective,
                     dataset=dataset,
                     recipes=recipes if dataset else (),
+                    label=self._label,
                 )
+
+    def _objective(self, text: str, where: str) -> Objective | None:
+        """None where the page has none; of what makes no case, its terms may be such as nothing here has."""
+        is_run = bool(self._recipes())
+        if not text and not is_run:
+            return None
+        objective = parse(text, where=where)
+        ours = tuple(one for one in objective if is_run or one.name not in self.reader.terms)
+        leaves.check_objective(Objective(summands=ours), where=where)
+        return objective
 
     def _holder(self, *keys: str) -> Section:
         """The part where it has one of the keys, else the table."""
@@ -239,10 +258,11 @@ class _Part:
         """Names of what its cells are run by; none of what is printed only, which may do without."""
         section, known = self._holder("recipe", "recipes"), list(self.reader.recipes)
         is_named = {"recipe", "recipes"} & section.content.keys()
-        if not is_named and self._holder("status").get("status", str, "") == Status.PRINTED_ONLY:
+        is_printed_only = self._holder("status").get("status", str, "") == Status.PRINTED_ONLY
+        if self._label or (is_printed_only and not is_named):
             return ()
         if "recipes" not in section.content:
-            return (section.one_of("recipe", known),)
+            return (section.one_of("recipe", [*known, *self.reader.labels]),)
         where, names = section.where("recipes"), section.get("recipes", list)
         if "recipe" in section.content or len(names) < 2 or len(set(map(str, names))) < len(names):
             raise UserError(f"{where}: expected `recipe = …` or several different `recipes`, got {names}; keep one")
@@ -251,11 +271,18 @@ class _Part:
                 raise unknown("recipe", str(name), known, where=where)
         return tuple(names)
 
+    @property
+    def _label(self) -> str:
+        """Name of its recipe where that is only named."""
+        section = self._holder("recipe", "recipes")
+        name = "" if "recipes" in section.content else section.get("recipe", str, "")
+        return name if name in self.reader.labels else ""
+
     def _standing(self, dataset: str) -> Standing:
         section = self._holder("status", "reason")
         if {"status", "reason"} & section.content.keys():
             return Standing.read(section)
-        return self.reader.standings.get(dataset, RUNNABLE)
+        return self.reader.labels.get(self._label) or self.reader.standings.get(dataset, RUNNABLE)
 
 
 @dataclass(frozen=True)
@@ -280,7 +307,7 @@ class _DatasetPart(_Part):
 
 
 def _subject(one: Printed) -> str:
-    return f"{one.model} under {one.objective}" if one.model else one.dataset
+    return " under ".join(filter(None, (one.model, str(one.objective or "")))) or one.dataset
 
 
 def _noted(section: Section, printed: Sequence[Printed]) -> list[Printed]:

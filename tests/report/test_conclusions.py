@@ -1,7 +1,10 @@
 """What a text concludes, held against print and against measurements made by hand."""
 
+from dataclasses import replace
+
 import pytest
 
+from vitbench.conclusions import Conclusion
 from vitbench.report import conclusions
 from vitbench.report.results import Results
 
@@ -93,3 +96,27 @@ def test_epochs_are_decided_by_the_spread_of_several_seeds(masked, measured, our
     made += [of_masked(measured, "cvt", "plain", value, seed=str(seed)) for seed, value in enumerate(theirs)]
     _, rows = conclusions.conclusion_table(masked, Results(made), ["paper"])
     assert rows[2][2:] == ["no number", holding]
+
+
+@pytest.mark.parametrize(("loss", "holding"), [(0.02, "holds"), (0.01, "contradicted")])
+def test_a_table_that_makes_no_case_is_held_as_it_is_printed(masked, loss, holding):
+    table = next(one for one in masked.tables if one.id == "figure-2")
+    first = table.printed[0]
+    others = (replace(first, model="cvt", claim=replace(first.claim, value=loss)), *table.printed)
+    lower = Conclusion(
+        text="the loss is lower",
+        where="page 3",
+        table="figure-2",
+        models=("vit",),
+        datasets=("cifar100",),
+        left="mae",
+        relation="lower",
+        right="mae",
+        right_models=("cvt",),
+        metric="loss",
+        by_at_least=None,
+        by_at_most=None,
+    )
+    changed = replace(masked, tables=(replace(table, printed=others),), conclusions=(lower,))
+    _, rows = conclusions.conclusion_table(changed, Results([]), ["paper"])
+    assert rows == [["the loss is lower", "page 3, Table figure-2", holding, "not run"]]

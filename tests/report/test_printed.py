@@ -110,3 +110,16 @@ def test_a_table_of_which_nothing_is_run_is_shown_as_it_is_printed(masked):
     ]
     brief = printed.sections(masked, masked.cases, Results([]), Budget.PAPER, is_brief=True)
     assert "Figure 2" not in "".join(brief)
+
+
+def test_rows_that_only_a_recipe_tells_apart_name_it(masked):
+    table = next(one for one in masked.tables if one.id == "figure-2")
+    first = replace(table.printed[0], label="before")
+    second = replace(first, label="after", claim=replace(first.claim, value=0.5, note=""))
+    changed = replace(masked, tables=(replace(table, printed=(first, second)),))
+    page = "\n\n".join(printed.sections(changed, [], Results([]), Budget.PAPER))
+    assert [" ".join(line.split()) for line in page.splitlines() if line.startswith("| M")] == [
+        "| Model | Loss | Data | Recipe | loss |",
+        "| Mae-ViT | mae | cifar100 | before | 0.019711 |",
+        "| Mae-ViT | mae | cifar100 | after | 0.5 |",
+    ]

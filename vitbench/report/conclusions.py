@@ -24,7 +24,11 @@ def conclusion_table(paper: Paper, results: Results, budgets: Sequence[str]) -> 
     """The paper's own conclusions, held against its printed numbers and against ours, a column per protocol."""
     tables = {table.id: table for table in paper.tables}
     protocols = _protocols(paper)
-    read = {(table.id, one): by_protocol(table, one) for table in paper.tables for one in ["", *protocols]}
+    read: dict[tuple[str, str], list[list[Case]]] = {
+        (table.id, one): by_protocol(table, one) if table.cases else [[]]
+        for table in paper.tables
+        for one in ["", *protocols]
+    }
     headers = ["Conclusion", "Where", "in print"]
     for budget in budgets:
         headers += [f"ours, {budget} budget, protocol {one}" for one in protocols] or [f"ours, {budget}"]
@@ -61,11 +65,12 @@ def _held(conclusion: Conclusion, layers: Sequence[Rows]) -> str:
 
 
 def _printed_rows(table: Table, cases: Sequence[Case], model: str, dataset: str, metric: str) -> list[Row]:
-    """Of the cases; the size of a network is printed for no data set, and is of no case."""
+    """Of the cases, else of what is of no case; there, the size of a network is printed for no data set."""
     claims = [(case.objective, case.claim(metric)) for case in _rows_of(cases, model, dataset)]
     found: list[Row] = [(objective, claim.value, 0.0) for objective, claim in claims if claim]
-    sizes = [one for one in table.printed if (one.model, one.dataset, one.claim.metric) == (model, "", metric)]
-    return found or [(one.objective, one.claim.value, 0.0) for one in sizes if one.objective]
+    others = [one for one in table.printed if not one.recipes and (one.model, one.claim.metric) == (model, metric)]
+    others = [one for one in others if one.dataset in ("", dataset)]
+    return found or [(one.objective, one.claim.value, 0.0) for one in others if one.objective]
 
 
 @dataclass(frozen=True)

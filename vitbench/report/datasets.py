@@ -1,16 +1,19 @@
 """A printed table of data sets, beside what the loaders here state of theirs."""
 
+from collections.abc import Sequence
+
 from vitbench import leaves
 from vitbench.errors import UserError
 from vitbench.report.markdown import Grid, Markup
 from vitbench.report.tables import constant
 from vitbench.tables import Table
 
-# Constant of a loader that a printed number is held against, with the heading of its column.
+# Constants of a loader whose sum a printed number is held against, with the heading of its column.
 CONSTANTS = {
-    "train_images": ("TRAIN", "training images"),
-    "test_images": ("TEST", "test images"),
-    "classes": ("CLASSES", "classes"),
+    "images": (("TRAIN", "TEST"), "images"),
+    "train_images": (("TRAIN",), "training images"),
+    "test_images": (("TEST",), "test images"),
+    "classes": (("CLASSES",), "classes"),
 }
 
 
@@ -37,12 +40,18 @@ def dataset_table(table: Table) -> Grid:
     for dataset, printed in rows.items():
         cells, differing = [], []
         for metric in metrics:
-            ours = constant(dataset, CONSTANTS[metric][0])
+            ours = _stated(dataset, CONSTANTS[metric][0])
             is_other = ours is not None and metric in printed and ours != printed[metric]
             differing += [CONSTANTS[metric][1]] if is_other else []
             cells += [_number(printed.get(metric)), Markup(f"**{_number(ours)}**") if is_other else _number(ours)]
         body.append([dataset, *cells, ", ".join(differing) if _has_loader(dataset) else "no loader here"])
     return headers, body
+
+
+def _stated(dataset: str, names: Sequence[str]) -> float | None:
+    """Sum of these constants, or None where one is not stated."""
+    found = [constant(dataset, name) for name in names]
+    return None if None in found else sum(one for one in found if one is not None)
 
 
 def _has_loader(dataset: str) -> bool:

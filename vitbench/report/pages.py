@@ -138,11 +138,13 @@ def _sections(paper: Paper, material: Material) -> Iterator[str]:
     yield from _recipes(paper, material)
     compared = [budget for budget in material.cases if budget != Budget.QUICK]
     for budget in compared:
-        yield f"## The printed tables, `{budget}` budget"
-        yield VERDICT_NOTE
         cases = [one for one in material.cases[budget] if one.paper == paper.name]
         is_brief = budget != Budget.PAPER and Budget.PAPER in compared  # which shows all that is printed
-        yield from printed.sections(paper, cases, material.results, budget, is_brief=is_brief)
+        found = list(printed.sections(paper, cases, material.results, budget, is_brief=is_brief))
+        if found:  # of a paper that makes no case, a brief section has nothing
+            yield f"## The printed tables, `{budget}` budget"
+            yield VERDICT_NOTE
+        yield from found
     if paper.conclusions and compared:
         yield "## Conclusions of the text"
         yield "Each is held against the paper's own printed numbers, and against ours where they were measured."

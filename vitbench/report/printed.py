@@ -65,15 +65,17 @@ def _unrun(paper: Paper, one: Table) -> Iterator[str]:
     """A table that no case stands in: what it prints, a column per metric, and why nothing is run for it."""
     metrics = list(dict.fromkeys(printed.claim.metric for printed in one.printed))
     rows: dict[tuple[str, ...], dict[str, str]] = {}
+    has_labels = any(printed.label for printed in one.printed)
     yield f"### {one.id.replace('-', ' ').capitalize()} ({escaped(one.where)})"
     for printed in one.printed:
         name, *cell = printed.cell
-        rows.setdefault((paper.models[name].printed, *cell), {})[printed.claim.metric] = f"{printed.claim.value:.10g}"
+        key = (paper.models[name].printed, *cell, *([printed.label] if has_labels else []))
+        rows.setdefault(key, {})[printed.claim.metric] = f"{printed.claim.value:.10g}"
     reasons = dict.fromkeys(printed.claim.reason for printed in one.printed)
     yield f"{escaped(one.title)}. In print only: {escaped('; '.join(reasons))}."
     names = [f"{one} ({METRICS[one].unit})" if METRICS[one].unit not in ("", one) else one for one in metrics]
     body = [[*cell, *(row.get(metric, "") for metric in metrics)] for cell, row in rows.items()]
-    yield table((["Model", "Loss", "Data", *names], body))
+    yield table((["Model", "Loss", "Data", *(["Recipe"] if has_labels else []), *names], body))
     yield from _notes(paper, one)
 
 
