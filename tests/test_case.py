@@ -5,8 +5,8 @@ from dataclasses import FrozenInstanceError, replace
 import pytest
 from _pytest.mark.expression import Expression
 
-from vitbench.case import Budget, Case, Claim, Model, Phase, Pretraining, Recipe
-from vitbench.objective import parse
+from vitbench.case import Budget, Case, Claim, Elsewhere, Model, Phase, Pretraining, Recipe
+from vitbench.objective import Call, parse
 
 PHASE = Phase(
     epochs=100,
@@ -138,18 +138,18 @@ MOVING = replace(
     batch_size=128,
     schedule={"name": "cosine", "warmup_epochs": 1, "min_lr": 1e-6, "epochs": 36},
     weights={"drloc": {"rise_epochs": 2, "end_epoch": 36}},
-    least_steps=140,
+    elsewhere=Elsewhere(least_steps=140),
 )
 
 
 def test_few_images_are_seen_as_often_as_the_least_steps_take_under_schedules_of_the_same_shape():
-    longer = MOVING.prolonged(1_000)  # 7 whole batches in an epoch
+    longer = MOVING.placed(1_000)  # 7 whole batches in an epoch
     assert longer == replace(
         MOVING,
         epochs=20,
         schedule={"name": "cosine", "warmup_epochs": 1 * 20 / 12, "min_lr": 1e-6, "epochs": 60},
         weights={"drloc": {"rise_epochs": 2 * 20 / 12, "end_epoch": 60}},
-        least_steps=None,
+        elsewhere=None,
     )
 
 
@@ -162,16 +162,27 @@ def test_few_images_are_seen_as_often_as_the_least_steps_take_under_schedules_of
         (50_000, 140, 12),
         (128, 140, 140),
         (127, 140, 12),  # no batch is filled, and the run says so
-        (0, 140, 12),  # unknown, or embedded
-        (1_000, None, 12),
+        (0, 140, 12),  # nobody says how many
+        (None, 140, 12),  # the embedded ones
     ],
 )
 def test_epochs_are_added_until_there_are_the_least_steps_and_never_taken_away(images, steps, epochs):
-    phase = replace(MOVING, least_steps=steps)
-    longer = phase.prolonged(images)
+    phase = replace(MOVING, elsewhere=Elsewhere(least_steps=steps))
+    longer = phase.placed(images)
     assert longer.epochs == epochs
     if epochs == phase.epochs:
-        assert longer == replace(phase, least_steps=None)
+        assert longer == replace(phase, elsewhere=None)
+
+
+FLIP, CROP = Call(name="flip"), Call(name="crop", arguments={"padding": 1})
+
+
+@pytest.mark.parametrize(("there", "found"), [((FLIP,), (FLIP,)), ((), ()), (None, (CROP,))])
+def test_what_other_images_stand_is_done_to_them_alone(there, found):
+    phase = replace(MOVING, augmentation=(CROP,), elsewhere=Elsewhere(least_steps=1, augmentation=there))
+    assert phase.placed(1_000).augmentation == found
+    assert phase.placed(None) == replace(phase, elsewhere=None)
+    assert replace(phase, elsewhere=None).placed(1_000) == replace(phase, elsewhere=None)
 
 
 def test_a_claim_is_found_by_its_metric():

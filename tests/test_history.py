@@ -6,6 +6,7 @@ import pytest
 
 from tests.test_forecast import PROVENANCE, case, seconds_of, session_of
 from vitbench import machine
+from vitbench.case import Elsewhere
 from vitbench.history import History
 
 
@@ -40,7 +41,8 @@ def test_a_kind_takes_the_median_of_what_it_took_whatever_its_weight(tmp_path):
 def test_an_epoch_of_few_images_is_one_of_more_epochs(tmp_path):
     few = replace(case("ce"), dataset="flowers102_official")  # 1,020 images
     known = [replace(seconds_of("ce", 30.0), dataset="flowers102_official")]
-    phase = replace(few.recipe.quick[0], least_steps=15 * (1_020 // few.recipe.quick[0].batch_size))
+    steps = 15 * (1_020 // few.recipe.quick[0].batch_size)
+    phase = replace(few.recipe.quick[0], elsewhere=Elsewhere(least_steps=steps))
     few = replace(few, recipe=replace(few.recipe, quick=(phase,)))
     assert history(tmp_path, [few], recorded=known).epoch_seconds(few) == 2
 

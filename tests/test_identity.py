@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from vitbench import identity, leaves
-from vitbench.case import Budget, Case, Claim, Model, Phase, Pretraining, Recipe
+from vitbench.case import Budget, Case, Claim, Elsewhere, Model, Phase, Pretraining, Recipe
 from vitbench.errors import UserError
 from vitbench.identity import digest, of_run, of_size, of_timing
 from vitbench.objective import Call, Objective, WeightedTerm, parse
@@ -178,25 +178,30 @@ def test_the_quick_budget_has_tiny_models_tiny_terms_and_its_own_phases():
     assert quick.phases == (TINY,)
 
 
-LASTING = replace(RECIPE, quick=(replace(TINY, least_steps=1_600),))
+THERE = Elsewhere(least_steps=1_600, augmentation=(Call(name="flip"),))
+LASTING = replace(RECIPE, quick=(replace(TINY, elsewhere=THERE),))
 
 
 def test_few_images_that_are_not_embedded_get_the_least_steps_and_the_run_says_how_many_epochs_that_is():
     few = case(dataset="flowers102_official", recipe=LASTING)  # 1,020 images, 15 batches of 64
     run = run_of(few, budget=Budget.QUICK)
     assert [one.epochs for one in run.phases] == [107]
-    written = replace(few, recipe=replace(RECIPE, quick=(replace(TINY, epochs=107),)))
+    written = replace(few, recipe=replace(RECIPE, quick=(replace(TINY, epochs=107, augmentation=THERE.augmentation),)))
     assert run == run_of(written, budget=Budget.QUICK)
     assert run.key == run_of(written, budget=Budget.QUICK).key
     assert run.content()["phases"][0].keys() == run_of().content()["phases"][0].keys()
-    assert "least_steps" not in run.content()["phases"][0]
+    assert "elsewhere" not in run.content()["phases"][0]
+    assert "augment" in run.versions
+    timed = {"kind": "training", "budget": Budget.QUICK, "precision": "fp32", "machine": {}}
+    assert of_timing(few, **timed) == of_timing(written, **timed)
 
 
-@pytest.mark.parametrize("dataset", ["digits", "cifar10"])
-def test_the_embedded_images_and_many_images_are_seen_as_often_as_the_recipe_says(dataset):
-    lasting, plain = (run_of(case(dataset=dataset, recipe=one), budget=Budget.QUICK) for one in (LASTING, RECIPE))
+def test_the_embedded_images_and_many_images_are_seen_as_often_as_the_recipe_says():
+    lasting, plain = (run_of(case(dataset="digits", recipe=one), budget=Budget.QUICK) for one in (LASTING, RECIPE))
     assert lasting == plain
     assert lasting.key == plain.key
+    many = run_of(case(dataset="cifar10", recipe=LASTING), budget=Budget.QUICK)
+    assert [(one.epochs, one.augmentation) for one in many.phases] == [(TINY.epochs, THERE.augmentation)]
 
 
 def test_somebodys_data_set_that_does_not_say_how_many_images_it_has_is_seen_as_often_as_the_recipe_says(
@@ -207,7 +212,7 @@ def test_somebodys_data_set_that_does_not_say_how_many_images_it_has_is_seen_as_
     )
     monkeypatch.syspath_prepend(tmp_path)
     one = case(dataset="data_of_unknown_length.mine", recipe=LASTING)
-    assert run_of(one, budget=Budget.QUICK).phases == RECIPE.quick
+    assert [one.epochs for one in run_of(one, budget=Budget.QUICK).phases] == [TINY.epochs]
 
 
 def test_what_the_notation_sets_stays_in_the_quick_budget():

@@ -3,7 +3,7 @@
 import pytest
 
 from vitbench import recipes, sections
-from vitbench.case import Budget
+from vitbench.case import Budget, Elsewhere
 from vitbench.errors import UserError
 from vitbench.objective import Call
 
@@ -99,16 +99,29 @@ def test_a_recipe_without_a_quick_form_has_none(tmp_path):
     assert read(tmp_path, TEXT.partition("[[recipes.scratch.quick]]")[0]).at(Budget.QUICK) == ()
 
 
-def test_only_the_quick_form_has_a_least_number_of_steps(tmp_path):
-    recipe = read(tmp_path, TEXT.replace("epochs       = 3", "epochs = 3\nleast_steps = 500"))
-    assert [one.least_steps for one in (*recipe.phases, *recipe.quick)] == [None, None, 500]
-    assert read(tmp_path).quick[0].least_steps is None
+@pytest.mark.parametrize(
+    ("more", "operations"),
+    [("", None), (", augmentation = []", ()), (', augmentation = ["flip"]', (Call(name="flip"),))],
+)
+def test_only_the_quick_form_does_otherwise_elsewhere(tmp_path, more, operations):
+    recipe = read(tmp_path, TEXT.replace("epochs       = 3", f"epochs = 3\nelsewhere = {{ least_steps = 500{more} }}"))
+    there = Elsewhere(least_steps=500, augmentation=operations)
+    assert [one.elsewhere for one in (*recipe.phases, *recipe.quick)] == [None, None, there]
+    assert read(tmp_path).quick[0].elsewhere is None
 
 
 MISTAKES = [
-    ("epochs       = 3", "epochs = 3\nleast_steps = 0", 21, "least_steps: expected more than 0, got 0"),
-    ("epochs       = 3", "epochs = 3\nleast_steps = 1.5", 21, "least_steps: expected a whole number, got 1.5"),
-    ("epochs       = 100", "epochs = 100\nleast_steps = 500", 7, "unknown key 'least_steps'"),
+    *(
+        ("epochs       = 3", f"epochs = 3\nelsewhere = {{ {one} }}", 21, message)
+        for one, message in (
+            ("least_steps = 0", "least_steps: expected more than 0, got 0"),
+            ("least_steps = 1.5", "least_steps: expected a whole number, got 1.5"),
+            ("augmentation = []", "the key 'least_steps' is missing"),
+            ("least_steps = 9, augmentation = ['flipp']", "unknown augmentation 'flipp'; did you mean flip?"),
+            ("least_steps = 9, mixing = 'mix'", "unknown key 'mixing'"),
+        )
+    ),
+    ("epochs       = 100", "epochs = 100\nelsewhere = { least_steps = 500 }", 7, "unknown key 'elsewhere'"),
     ('"code"', '"cod"', 2, "unknown protocol 'cod'; did you mean code?"),
     ('"best"', '"first"', 3, "unknown selection 'first'; known: best, last"),
     ('selection = "best"', "", 1, "the key 'selection' is missing"),

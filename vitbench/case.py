@@ -47,6 +47,19 @@ class Model:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Elsewhere:
+    """What a quick phase does otherwise where it does not train on the embedded digits, which are easy to tell apart.
+
+    Attributes:
+        least_steps: epochs are added until there are so many.
+        augmentation: in place of the phase's, which cannot mirror digits; None: the same.
+    """
+
+    least_steps: int
+    augmentation: tuple[Call, ...] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Phase:
     """One stretch of training.
 
@@ -62,8 +75,7 @@ class Phase:
         clip_grad: largest norm of the gradient, or None.
         weights: per term, how its weight moves: `rise_epochs`, in which it grows from 0 to what the objective says,
             and `end_epoch`, at which it is back at 0, and which may lie behind the last epoch. Others stay.
-        least_steps: in the quick budget, of a data set that is not embedded: `epochs` are as many as the easy digits
-            need. None once it is spent, see `prolonged`, and so in no run.
+        elsewhere: what a quick phase does on other data sets than the embedded one; None in what is run, see `placed`.
     """
 
     epochs: int
@@ -74,21 +86,30 @@ class Phase:
     mixing: Call | None = None
     clip_grad: float | None = None
     weights: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    least_steps: int | None = None
+    elsewhere: Elsewhere | None = None
 
     def shortened(self) -> "Phase":
         """A tenth of the epochs under schedules of the same shape."""
         return replace(self._scaled(1, 10), epochs=max(1, round(self.epochs / 10)))
 
-    def prolonged(self, images: int) -> "Phase":
-        """As many epochs over `images` training images as `least_steps` takes, under schedules of the same shape.
+    def placed(self, images: int | None) -> "Phase":
+        """As it is run on a data set.
 
-        Itself, without `least_steps`, where its epochs take as many steps, or where the images do not fill a batch.
+        Args:
+            images: to train on; 0 where nobody says how many, None for the embedded ones.
+
+        Returns:
+            For other data sets as many epochs as `elsewhere.least_steps` take, under schedules of the same shape.
+            Not more where the images do not fill a batch.
         """
+        there = self.elsewhere
+        if there is None or images is None:
+            return replace(self, elsewhere=None)
         steps = images // self.batch_size  # of an epoch
-        epochs = -(-(self.least_steps or 0) // steps) if steps else 0
+        epochs = -(-there.least_steps // steps) if steps else 0
         longer = self._scaled(epochs, self.epochs) if epochs > self.epochs else self
-        return replace(longer, least_steps=None)
+        operations = self.augmentation if there.augmentation is None else there.augmentation
+        return replace(longer, augmentation=operations, elsewhere=None)
 
     def _scaled(self, epochs: int, of: int) -> "Phase":
         """`epochs` where there were `of`, and all that is counted in epochs scaled alike."""

@@ -102,8 +102,8 @@ class Identity:
 
 
 def _kept(fields: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    """Without `Phase.least_steps`: the epochs that came of it are there."""
-    return {name: value for name, value in fields if name != "least_steps"}
+    """Without `Phase.elsewhere`: what came of it is there."""
+    return {name: value for name, value in fields if name != "elsewhere"}
 
 
 def digest(content: Mapping[str, Any]) -> str:
@@ -165,11 +165,10 @@ def of_run(
 
 
 def phases_of(case: Case, budget: Budget) -> tuple[Phase, ...]:
-    """The phases that a case is trained by: on few images that are not embedded ones, the quick ones for longer."""
+    """The phases that a case is trained by, as they are run on its data set."""
     data = leaves.find("datasets", case.dataset)
     images = data.constant("TRAIN", 0)  # which somebody else's data set need not say
-    is_embedded = bool(data.constant("EMBEDDED", False))
-    return tuple(one.prolonged(0 if is_embedded else images) for one in case.recipe.at(budget))
+    return tuple(one.placed(None if data.constant("EMBEDDED", False) else images) for one in case.recipe.at(budget))
 
 
 def of_size(case: Case) -> Identity:
@@ -200,7 +199,7 @@ def of_timing(
     identity = _untrained(case, kind=kind, budget=budget, core=core)
     identity = replace(identity, micro_batch=None if kind == "inference" else micro_batch)
     # How often a step is taken, and at which rate, does not matter to its speed.
-    phases = tuple(replace(one, epochs=1, schedule={"name": "constant"}) for one in case.recipe.at(budget)[:1])
+    phases = tuple(replace(one, epochs=1, schedule={"name": "constant"}) for one in phases_of(case, budget)[:1])
     return replace(identity, precision=precision, machine=dict(machine), phases=phases)
 
 

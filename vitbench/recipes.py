@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from vitbench import leaves
-from vitbench.case import Phase, Pretraining, Recipe
+from vitbench.case import Elsewhere, Phase, Pretraining, Recipe
 from vitbench.errors import UserError
 from vitbench.objective import Call, Value, parse, parse_call
 from vitbench.sections import Section
@@ -94,8 +94,15 @@ def _pretraining(recipe: Section, *, has_quick: bool) -> Pretraining | None:
 
 
 def _quick_phase(section: Section) -> Phase:
-    steps = _positive(section, "least_steps", int) if "least_steps" in section.content else None
-    return replace(_phase(section, "least_steps"), least_steps=steps)
+    phase = _phase(section, "elsewhere")
+    if "elsewhere" not in section.content:
+        return phase
+    there = section.section("elsewhere")
+    there.keys("least_steps", "augmentation")
+    operations = tuple(_operations(there, "augmentation")) if "augmentation" in there.content else None
+    return replace(
+        phase, elsewhere=Elsewhere(least_steps=_positive(there, "least_steps", int), augmentation=operations)
+    )
 
 
 def _phase(section: Section, *more: str) -> Phase:

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from vitbench.case import Budget
+from vitbench.case import Budget, Elsewhere
+from vitbench.objective import Call
 from vitbench.report import settings
 
 
@@ -77,14 +78,12 @@ def test_a_recipe_is_as_long_as_its_epochs(twofold, names, budget, shown):
     assert settings.lengths([twofold.recipes[name] for name in names], budget) == shown
 
 
-def test_a_quick_phase_says_how_long_it_is_on_other_data_sets(twofold):
+def test_a_quick_phase_says_what_it_does_on_other_data_sets(twofold):
     recipe = twofold.recipes["paper"]
-    longer = replace(recipe, quick=(replace(recipe.quick[0], least_steps=500),))
-    found = settings.settings(twofold, longer, Budget.QUICK)
-    assert found["steps where it is not the digits"] == "at least 500"
-    assert settings.settings(twofold, recipe, Budget.QUICK).keys() == found.keys() - {
-        "steps where it is not the digits"
-    }
+    there = Elsewhere(least_steps=500, augmentation=(Call(name="flip"),))
+    longer = replace(recipe, quick=(replace(recipe.quick[0], elsewhere=there),))
+    found, plain = (settings.settings(twofold, one, Budget.QUICK) for one in (longer, recipe))
+    assert found == plain | {"steps on other data sets than the digits": "at least 500", "augmentation on them": "flip"}
 
 
 def test_phases_are_told_apart_by_their_number(twofold):

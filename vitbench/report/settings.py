@@ -98,8 +98,6 @@ def _phases(phases: Sequence[Phase], terms: Sequence[str]) -> Iterator[tuple[str
 
 def _phase(phase: Phase, terms: Sequence[str]) -> Iterator[tuple[str, str]]:
     yield "epochs", str(phase.epochs)
-    if phase.least_steps is not None:
-        yield "steps where it is not the digits", f"at least {phase.least_steps}"
     yield "batch size", str(phase.batch_size)
     yield "optimizer", str(phase.optimizer["name"])
     for key, value in phase.optimizer.items():
@@ -110,6 +108,10 @@ def _phase(phase: Phase, terms: Sequence[str]) -> Iterator[tuple[str, str]]:
         yield WORDS.get(key, key.replace("_", " ")), _shown(value)
     yield "largest norm of the gradient", "not clipped" if phase.clip_grad is None else _shown(phase.clip_grad)
     yield "augmentation", ", ".join(map(str, phase.augmentation)) or "none"
+    if phase.elsewhere is not None:
+        there = phase.placed(0).augmentation
+        yield "steps on other data sets than the digits", f"at least {phase.elsewhere.least_steps}"
+        yield "augmentation on them", ", ".join(map(str, there)) or "none"
     yield "mixing", str(phase.mixing or "none")
     for term in terms:
         moves = phase.weights.get(term)
