@@ -2,7 +2,7 @@
 
 Source: Hassani et al. 2021, arXiv:2104.05704, section 3; what the text leaves open (the second norm, starting values,
 rates of dropout) is as in its authors' code. Tan 2024, arXiv:2402.03752, Table 3, prints the sizes. See
-docs/decisions/0015-tan2024-models.md.
+docs/decisions/0019-tan2024-models.md.
 """
 
 from collections.abc import Sequence

@@ -2,7 +2,7 @@
 
 Source: He et al. 2016, arXiv:1512.03385, section 4.2 (ResNet-56 and -110, shortcuts of option A), and He et al. 2016,
 arXiv:1603.05027, appendix (ResNet-1001, pre-activated bottlenecks). Tan 2024, arXiv:2402.03752, Table 3, prints their
-sizes. See docs/decisions/0015-tan2024-models.md.
+sizes. See docs/decisions/0019-tan2024-models.md.
 """
 
 from collections.abc import Sequence

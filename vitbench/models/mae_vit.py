@@ -1,7 +1,7 @@
 """A light vision transformer that can look at some of its patches alone, as masked autoencoders ask of their encoder.
 
 Source: Tan 2024, arXiv:2402.03752, sections 2.1 and 3.1: 36 x 36 pixels, 144 patches of 3 x 3 and an empty one behind
-them, whose token is classified. What the text leaves open is our choice, see docs/decisions/0015-tan2024-models.md.
+them, whose token is classified. What the text leaves open is our choice, see docs/decisions/0019-tan2024-models.md.
 """
 
 from typing import Any
