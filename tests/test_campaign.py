@@ -55,7 +55,7 @@ def test_the_cheapest_pair_comes_first_and_a_baseline_before_its_method(tmp_path
 def test_what_a_record_covers_is_worth_less(tmp_path):
     run = session_of(tmp_path).run_of
     covered = [
-        replace(seconds_of(str(one.objective), 90.0, seed="0"), metric="accuracy", key=run(one, 0).key[:12])
+        replace(seconds_of(str(one.objective), 90.0, seed="0"), metric="loss", key=run(one, 0).key[:12])
         for one in (PLAIN, ME)
     ]
     assert order(session_of(tmp_path, recorded=[*TAKEN, *covered])) == ["ce", "ce + 0.1*drloc", "ce + 0.1*me"]
@@ -87,6 +87,19 @@ def test_a_pre_training_is_planned_before_what_starts_from_it_and_once_for_all(t
     ]
     session = session_of(tmp_path, done=[PRETRAINED.before(Budget.QUICK)])
     assert [one.case.loss for one in plan(session, [(0, PRETRAINED)])] == ["ce", "mae, then ce"]
+
+
+def test_what_starts_from_a_pre_training_that_failed_is_not_tried(tmp_path, monkeypatch):
+    made = campaign(session_of(tmp_path), [PRETRAINED])
+    tried = []
+
+    def fail(one, wait):
+        tried.append(one.kind)
+        raise NonFinite("lost")
+
+    monkeypatch.setattr(made.session, "do", fail)
+    made.work()
+    assert tried == ["run", "pretraining"]  # from scratch, and what the other would start from
 
 
 def test_an_earlier_pattern_is_worth_more(tmp_path):

@@ -61,6 +61,9 @@ def test_a_pre_trained_network_is_compared_with_the_same_from_scratch():
     assert (PRETRAINED.is_baseline, plain.is_baseline) == (False, True)
     assert (plain.recipe.name, plain.recipe.pretraining) == ("scratch", None)
     assert replace(plain.recipe, name="mae", pretraining=BEFORE) == PRETRAINED.recipe
+    decayed = replace(PHASE, optimizer={**PHASE.optimizer, "layer_decay": 0.75})  # is for what has learnt already
+    recipe = replace(PRETRAINED.recipe, phases=(decayed, PHASE))
+    assert replace(PRETRAINED, recipe=recipe).baseline.recipe.phases == (PHASE, PHASE)
     assert [one.id for one in (PRETRAINED, plain)] == [
         "mine2026/4.5/vit/ce/cifar10",
         "mine2026/4.5/vit/ce/cifar10/scratch",

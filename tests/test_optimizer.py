@@ -320,3 +320,11 @@ def test_a_group_matcher_that_timm_cannot_use_is_told_in_one_line():
     ) as caught:
         make(network, optimizer=DECAYING)
     assert "\n" not in str(caught.value)
+
+
+def test_a_cosine_that_follows_its_warm_up_begins_at_its_top():
+    schedule = {"name": "cosine", "warmup_epochs": 2, "warmup_lr": 0.0, "after_warmup": True}
+    _, rates = make(schedule=schedule)  # 5 epochs of 4 steps
+    rising = [0.1 * step / 8 for step in range(8)]
+    falling = [0.05 * (1 + math.cos(math.pi * step / 12)) for step in range(12)]
+    assert [rates(step)[0] for step in range(20)] == pytest.approx([*rising, *falling])

@@ -57,7 +57,16 @@ def lacking(path):
     save_file(state, path)
 
 
-@pytest.mark.parametrize("spoil", [damaged, of_another_network, of_another_width, lacking, lambda path: path.unlink()])
+def with_nan(path):
+    state = model_of("vit/tiny").state_dict()
+    state["network.pos_embed"] = state["network.pos_embed"] * float("nan")
+    save_file(state, path)
+
+
+SPOILT = [damaged, of_another_network, of_another_width, lacking, with_nan, lambda path: path.unlink()]
+
+
+@pytest.mark.parametrize("spoil", SPOILT)
 def test_a_file_that_does_not_fit_is_named_with_the_way_out(spoil, tmp_path):
     path = tmp_path / "weights.safetensors"
     save_model(model_of("vit/tiny"), str(path))

@@ -155,6 +155,8 @@ MISTAKES = [
     ('"cosine"', '"cosin"', 9, "unknown name 'cosin'; did you mean cosine?"),
     ("warmup_epochs = 10", "warmup = 10", 9, "unknown key 'warmup'; did you mean warmup_lr"),
     ("warmup_epochs = 10", "warmup_epochs = '10'", 9, "warmup_epochs: expected a number, got '10'"),
+    ("warmup_epochs = 10", "after_warmup = true", 9, "after_warmup: there is no warm-up to follow"),
+    ("warmup_epochs = 10", "warmup_epochs = 10, after_warmup = 1", 9, "after_warmup: expected true or false, got 1"),
     ("min_lr = 1e-6", "min_lr = inf", 9, "min_lr: expected a number, got inf"),
     ('schedule     = { name = "cosine"', 'schedule     = "cosine" #', 9, "schedule: expected a table, got 'cosine'"),
     ('"crop(padding=4)"', '"crob"', 10, "unknown augmentation 'crob'; did you mean crop?"),

@@ -116,7 +116,8 @@ def plan(session: Session, cases: Sequence[tuple[int, Case]]) -> list[Planned]:
 
 
 def _pairs(session: Session, history: History, cases: Sequence[tuple[int, Case]]) -> list[Pair]:
-    recorded = {one.key for one in session.recorded if one.metric == "accuracy"}  # of an older version none is
+    # Every training leaves a loss, a pre-training no accuracy. Of an older version no run is recorded.
+    recorded = {one.key for one in session.recorded if one.metric == "loss"}
     planned: dict[str, Planned | None] = {}  # None where it is done
     pairs: dict[tuple[str, ...], Pair] = {}
     for place, case in cases:
@@ -189,8 +190,14 @@ class Campaign:
 
     def _next(self) -> Planned | None:
         """The most worthy run that was not tried and fits; planned anew, for each run says what others will take."""
-        todo = (one for one in plan(self.session, self.cases) if one.identity.key not in self.tried)
+        todo = (one for one in plan(self.session, self.cases) if self._is_open(one.identity))
         return next((one for one in todo if self._has_data(one) and self.session.has_time(one.epoch_seconds)), None)
+
+    def _is_open(self, identity: Identity) -> bool:
+        """Whether a run was not tried, nor a pre-training that it starts from in vain."""
+        before = identity.pretraining
+        in_vain = before is not None and self.tried.get(before.key, "done") != "done"
+        return identity.key not in self.tried and not in_vain
 
     def _has_data(self, one: Planned) -> bool:
         return one.identity.dataset not in self.absent

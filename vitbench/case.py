@@ -68,8 +68,9 @@ class Phase:
         batch_size: images a step, over all devices.
         optimizer: `name` of timm's optimizer, `lr`, and further arguments of it; `layer_decay` is what `lr` is
             multiplied by from each layer to the one in front of it.
-        schedule: `name` ("constant" or "cosine"), `warmup_epochs`, `warmup_lr`, `min_lr`, and `epochs`, over which the
-            cosine falls where that is not the phase: it is cut off at the last epoch.
+        schedule: `name` ("constant" or "cosine"), `warmup_epochs`, `warmup_lr`, `min_lr`, `epochs`, over which the
+            cosine falls where that is not the phase: it is cut off at the last epoch; and `after_warmup`: whether it
+            begins at its top when the warm-up ends, and not underneath it.
         augmentation: operations of `vitbench.augment`, in order.
         mixing: `mix` with its arguments, which blends pairs of augmented images and their labels; or None.
         clip_grad: largest norm of the gradient, or None.
@@ -176,8 +177,19 @@ class Recipe:
 
     @property
     def from_scratch(self) -> "Recipe":
-        """The same without a pre-training, under the name `scratch`; itself where it has none."""
-        return self if self.pretraining is None else replace(self, name="scratch", pretraining=None)
+        """The same without a pre-training, under the name `scratch`; itself where it has none.
+
+        Without layer decay too, which spares layers that have learnt something already.
+        """
+        if self.pretraining is None:
+            return self
+        phases, quick = (tuple(_undecayed(phase) for phase in own) for own in (self.phases, self.quick))
+        return replace(self, name="scratch", phases=phases, quick=quick, pretraining=None)
+
+
+def _undecayed(phase: Phase) -> Phase:
+    kept = {key: value for key, value in phase.optimizer.items() if key != "layer_decay"}
+    return replace(phase, optimizer=kept)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,6 @@ A line there is an epoch of a run: the run's key, as in the baseline file, then 
 
 import csv
 import io
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ Run = tuple[str, str]  # the machine that a person named, and the first 12 digit
 
 FOLDER = "curves"
 HEADER = "key,epoch,loss,accuracy"
+HIGHEST = 1e9  # number in a curve
 MOST = 200  # epochs kept of a run, which is more than a figure can show
 
 
@@ -40,8 +40,10 @@ class Curve:
             raise ValueError("its epochs are not rising numbers from 1 on")
         if len(self.losses) != len(self.epochs) or len(self.accuracies) not in (0, len(self.epochs)):
             raise ValueError("it has not one loss for each epoch, and one accuracy or none")
-        if not all(map(math.isfinite, self.losses)) or not all(0 <= one <= 100 for one in self.accuracies):
-            raise ValueError("a loss is no finite number, or an accuracy no percentage")
+        if self.epochs[-1] > HIGHEST or not all(abs(one) <= HIGHEST for one in self.losses):
+            raise ValueError(f"an epoch or a loss is no number up to {HIGHEST:g}")  # an axis cannot show more
+        if not all(0 <= one <= 100 for one in self.accuracies):
+            raise ValueError("an accuracy is no percentage")
 
     def thinned(self, most: int = MOST) -> "Curve":
         """At most so many of the epochs, evenly spread, the first and the last among them; none is averaged."""
@@ -66,7 +68,7 @@ def of_record(record: Record) -> Curve | None:
     try:
         losses = tuple(float(one["loss"]) for one in entries)
         accuracies = tuple(float(one["accuracy"]) for one in entries if "accuracy" in one)
-    except (TypeError, KeyError, ValueError) as error:
+    except (TypeError, KeyError, ValueError, OverflowError) as error:
         raise ValueError(f"its curves have no {error}" if isinstance(error, KeyError) else f"{error}") from None
     if not losses:
         return None

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import torch
 from safetensors.torch import save_file
-from torch import nn
+from torch import Tensor, nn
 
 from vitbench.contracts import Split
 from vitbench.identity import Identity
@@ -21,6 +21,7 @@ from vitbench.train import generator
 
 Curves = Sequence[Mapping[str, Any]]
 PICTURES = ("original", "masked", "restored")
+ERRORS = ("reconstruction_mse", "mean_patch_mse")  # both on the masked patches of the test images
 SHOWN = 8  # images in a picture
 ATTACK_SHARE = 6  # an attack is two forward passes, a backward one and some more; in units of an evaluation
 
@@ -101,7 +102,7 @@ class Pretraining:
         restorer: the term that restores masked patches, or None.
         folder: of the run; pictures are written there as they are made, so that a run that goes on keeps them.
         epochs: of all phases.
-        seconds: that the last look took.
+        mean: patch of the training images, once it was needed.
     """
 
     identity: Identity
@@ -110,46 +111,40 @@ class Pretraining:
     split: Split
     folder: Path
     epochs: int
-    seconds: float = 0.0
+    mean: Tensor | None = None
 
     @property
     def remaining_seconds(self) -> float:
-        """As long as a look."""
-        return self.seconds
+        """None: the last epoch was looked at."""
+        return 0.0
 
     def after_epoch(self, number: int) -> Mapping[str, float]:
         """Errors and pictures of the epochs that pictures are kept of, nothing of the others."""
         if self.restorer is None or number not in shown_epochs(self.epochs):
             return {}
-        started = time.perf_counter()
         found = self._reconstruct(self.restorer)
         pictures = {name: getattr(found, name).contiguous() for name in PICTURES}
         with write_atomically(self.folder / "pictures" / f"epoch-{number:04}.safetensors") as temporary:
             save_file(pictures, temporary)
-        self.seconds = time.perf_counter() - started
-        return _errors(found)
+        return dict(zip(ERRORS, (found.mse, found.mean_patch_mse), strict=True))
 
     def after_training(self, curves: Curves) -> dict[str, Any]:
         """Loss, and the errors of the last epoch."""
-        errors = {} if self.restorer is None else _errors(self._reconstruct(self.restorer))
+        errors = {name: curves[-1][name] for name in ERRORS if name in curves[-1]}
         details = {"curves": curves, **sizes(self.split)}
         return {"measurements": {**of_training(curves), **errors}, "details": details}
 
     def _reconstruct(self, restorer: nn.Module) -> Reconstruction:
-        device = next(self.model.parameters()).device
-        train = replace(self.split.train, prepare=self.split.test.prepare)
-        mean = mean_patch(self.model, restorer, train)
-        draws = generator(self.identity.seed, "reconstruction", device=device)
-        return reconstruct(self.model, restorer, self.split.test, mean=mean, generator=draws, shown=SHOWN)
+        if self.mean is None:
+            train = replace(self.split.train, prepare=self.split.test.prepare)
+            self.mean = mean_patch(self.model, restorer, train)
+        draws = generator(self.identity.seed, "reconstruction", device=self.mean.device)
+        return reconstruct(self.model, restorer, self.split.test, mean=self.mean, generator=draws, shown=SHOWN)
 
 
 def shown_epochs(epochs: int) -> set[int]:
     """The first epoch, the last and those at each quarter between them; Figure 5 of Tan 2024 shows four."""
     return {1, *(math.ceil(epochs * quarter / 4) for quarter in range(1, 5))}
-
-
-def _errors(found: Reconstruction) -> dict[str, float]:
-    return {"reconstruction_mse": found.mse, "mean_patch_mse": found.mean_patch_mse}
 
 
 def of_training(curves: Curves) -> dict[str, float]:

@@ -123,11 +123,12 @@ def _rates(optimizer: torch.optim.Optimizer, phase: Phase, steps_per_epoch: int)
         constant = [group["lr"] * group.get("lr_scale", 1.0) for group in stand_in.param_groups]
         return lambda step: constant
     epochs = arguments.pop("epochs", phase.epochs)  # a longer cosine is cut off at the phase's end
+    follows = bool(arguments.pop("after_warmup", False))
     schedule, _ = create_scheduler_v2(
         stand_in,
         sched="cosine",
-        num_epochs=epochs,
-        warmup_prefix=False,
+        num_epochs=epochs - arguments["warmup_epochs"] if follows else epochs,
+        warmup_prefix=follows,
         step_on_epochs=False,
         updates_per_epoch=steps_per_epoch,
         **arguments,

@@ -121,6 +121,9 @@ def _add_record(contents: Contents, path: Path, opened: contextlib.ExitStack, *,
 
 def _add_pictures(contents: Contents, folder: Path, opened: contextlib.ExitStack, *, record: str) -> None:
     for path in sorted(folder.glob("pictures/*.safetensors")):
+        if path.is_symlink() or not path.is_file():
+            contents.problems.append(f"{path}: no file of its own; left out")
+            continue
         source = _open(path, opened)
         if source:
             _add(contents, path, source, record=record, inside="pictures/")

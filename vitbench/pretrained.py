@@ -30,6 +30,9 @@ def load(model: nn.Module, path: Path) -> None:
     except (SafetensorError, OSError) as error:
         raise DataBroken(f"{path}: cannot be read ({error}); remove it, and the pre-training is done again") from None
     body = {name: tensor for name, tensor in state.items() if name not in head}
+    lost = [name for name, tensor in body.items() if not tensor.isfinite().all()]
+    if lost:
+        raise DataBroken(f"{path}: NaN or infinite in {lost[0]}; remove it, and the pre-training is done again")
     try:
         missing, strange = model.load_state_dict(body, strict=False)
     except RuntimeError as error:

@@ -153,7 +153,10 @@ def _optimizer(section: Section, batch_size: int) -> dict[str, Any]:
 
 def _schedule(section: Section, epochs: int, lr: float) -> dict[str, Value]:
     """The schedule of a phase of so many epochs, whose optimizer has that learning rate."""
-    section.keys("name", "warmup_epochs", "warmup_lr", "min_lr", "epochs")
+    section.keys("name", "warmup_epochs", "warmup_lr", "min_lr", "epochs", "after_warmup")
+    if section.get("after_warmup", bool, False) and "warmup_epochs" not in section.content:
+        where = f"{section.where('after_warmup')} [{section.name}]"
+        raise UserError(f"{where} after_warmup: there is no warm-up to follow; give warmup_epochs")
     if section.one_of("name", ["constant", "cosine"]) == "constant":
         section.keys("name")
     if "epochs" in section.content:

@@ -194,7 +194,7 @@ def _check(record: Record) -> None:
     for reason in record.invalid.values():
         _expect("the reason of an invalid value", reason, str)
     _expect("details", record.details, dict)
-    if record.kind == "run":
+    if record.kind in ("run", "pretraining"):
         _check_details(record.details)
 
 

@@ -143,10 +143,12 @@ def _train(identity: Identity, setting: Setting) -> Record:
     started, clock = datetime.now(UTC), time.perf_counter()
     split = load_data(identity, setting)
     model = build.model_of(identity)
-    _start(model, identity, setting)
+    keeper = _checkpoints(identity, setting)
+    checkpoint = keeper.load()
+    if checkpoint is None:
+        _start(model, identity, setting)
     model.to(setting.device)
     total = build.total_of(identity, model).to(setting.device)
-    keeper = _checkpoints(identity, setting)
     engine = of_device(setting.engine, setting.device)
     examination = examine.of(identity, model, total, split, folder=keeper.folder)
     try:
@@ -160,7 +162,7 @@ def _train(identity: Identity, setting: Setting) -> Record:
             precision=identity.precision,
             micro_batch=identity.micro_batch,
             engine=engine,
-            checkpoint=keeper.load(),
+            checkpoint=checkpoint,
         )
         if time.monotonic() + examination.remaining_seconds > setting.deadline:
             raise TimeUp("trained, but not yet judged; the same command goes on there")

@@ -93,11 +93,19 @@ def is_settled(paper: Paper, case: Case) -> bool:
 def sizes(papers: Iterable[Paper], cases: Iterable[Case]) -> list[Case]:
     """One case per model, set of terms, and number of classes and pixels: sizes depend on nothing else.
 
-    The data sets are those of the printed tables whatever the budget, for so are the sizes; of several with as many
-    classes and pixels, the first by name.
+    The data sets are those that the model is printed with, whatever the budget, for so are the sizes, and those of the
+    whole paper for a model that a user adds; of several with as many classes and pixels, the first by name.
     """
-    columns = {paper.name: sorted({case.dataset for case in paper.cases}) for paper in papers}
-    found = (_untabled(replace(case, dataset=one), "size") for case in cases for one in columns[case.paper])
+    columns: dict[tuple[str, str], set[str]] = {}
+    for paper in papers:
+        for case in paper.cases:
+            for model in (case.model.name, ""):
+                columns.setdefault((paper.name, model), set()).add(case.dataset)
+    found = (
+        _untabled(replace(case, dataset=one), "size")
+        for case in cases
+        for one in sorted(columns.get((case.paper, case.model.name)) or columns[case.paper, ""])
+    )
     counted: dict[tuple[str, int, int], Case] = {}
     for case in _once(found):
         data = leaves.find("datasets", case.dataset)

@@ -219,7 +219,10 @@ def test_every_model_has_a_floor():
 def test_sizes_and_speeds_are_of_each_row():
     cases = Selection().cases([paper()])
     assert sorted(case.id for case in sizes([paper()], cases)) == sorted(
-        f"tan2024/size/{model}/ce/{dataset}" for model in paper().models for dataset in ("cifar10", "cifar100")
+        f"tan2024/size/{model}/ce/{dataset}"
+        for model in paper().models
+        for dataset in ("cifar10", "cifar100")
+        if (model, dataset) != ("resnet1k_v2", "cifar100")  # of which nothing is printed
     )
     assert [case.id for case in timings(cases)] == [
         f"tan2024/speed/{model}/ce/digits" for model in sorted(paper().models)
@@ -301,7 +304,8 @@ def test_three_rows_come_out_in_their_convention_alone(counted, model, conventio
 def test_parameters_to_the_unit(counted, model, ten, width):
     cases = {case.dataset: case for case in sizes([paper()], list(paper().cases)) if case.model.name == model}
     found = {name: round(1e6 * counted.value(case, "paper", "params").mean) for name, case in cases.items()}
-    assert found == {"cifar10": ten, "cifar100": ten + 90 * (width + 1)}
+    hundred = {} if model == "resnet1k_v2" else {"cifar100": ten + 90 * (width + 1)}
+    assert found == {"cifar10": ten} | hundred
 
 
 def held(results, budgets=("paper",)):

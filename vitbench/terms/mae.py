@@ -82,11 +82,13 @@ def count_kept(patches: int, *, ratio: float) -> int:
     Decimal, because 0.9 of 100 patches masked leaves 10, and in binary 100 * (1 - 0.9) is 9.999...
 
     Raises:
-        UserError: if none would stay.
+        UserError: if none would stay, or all of them.
     """
     kept = int(patches * (1 - Decimal(str(ratio))))
     if kept == 0:
         raise UserError(f"mae: ratio={ratio} leaves none of the {patches} patches; give a smaller ratio")
+    if kept == patches:
+        raise UserError(f"mae: ratio={ratio} masks none of the {patches} patches; give a larger ratio")
     return kept
 
 
@@ -188,6 +190,10 @@ class MaskedAutoencoder(nn.Module):
         # The model may compute in bfloat16, which has too few digits for a mean of squares.
         wide = torch.promote_types(predicted.dtype, torch.float32)
         return (predicted.to(wide) - self.targets(patches.to(wide))).square().mean(dim=-1)
+
+    def no_weight_decay(self) -> set[str]:
+        """The positions, as those of the encoder; those of He et al. are fixed."""
+        return {"positions"}
 
     def restore(
         self, model: nn.Module, images: Tensor, generator: torch.Generator | None = None
