@@ -9,9 +9,9 @@ from vitbench.report.results import Results
 from vitbench.report.tables import NOTHING
 
 NOTE = (
-    "Mean squared errors are of masked patches of the test images, in normalised pixels, after the last epoch. The mean "
-    "patch is the best of all answers that are the same everywhere; on the digits a mean patch for each place comes to "
-    "0.45 of its error, so that only what is well below has looked at the visible patches."
+    "Mean squared errors are of masked patches of the test images, in normalised pixels, after the last epoch. The "
+    "mean patch is the best of all answers that are the same everywhere; on the digits a mean patch for each place "
+    "has 0.45 of its error, so that only what is well below has looked at the visible patches."
 )
 METRICS = ("loss", "reconstruction_mse", "mean_patch_mse")
 
