@@ -212,9 +212,10 @@ def wanted(session: Session, cases: Sequence[Case]) -> Iterator[tuple[Case, Iden
             for one in case.needed(session.options.budget)
             for seed in session.options.all_seeds
         )
-    yield from ((case, identity.of_size(case)) for case in sizes(session.papers.values(), cases))
+    stepping = list(trained(cases, session.options.budget))
+    yield from ((case, identity.of_size(case)) for case in sizes(session.papers.values(), stepping))
     machines = session.store.machines()
-    for case in timings(trained(cases, session.options.budget)):
+    for case in timings(stepping):
         for key in machines:
             yield case, session.timing_of(case, "training", key)
             yield case.baseline, session.timing_of(case, "inference", key)

@@ -3,6 +3,7 @@
 import csv
 import io
 from collections import Counter
+from dataclasses import replace
 from functools import cache
 
 import pytest
@@ -11,11 +12,14 @@ from _pytest.mark.expression import Expression
 
 from vitbench import cli, cost, optimizer, papers
 from vitbench.baselines import Measurement
+from vitbench.build import data_of
 from vitbench.case import Budget, Status
 from vitbench.identity import of_run, of_size, sizes_of
 from vitbench.measure import size
+from vitbench.records import Store
 from vitbench.report import conclusions, costs
 from vitbench.report.results import Results
+from vitbench.run import Setting, execute
 from vitbench.selection import Selection, sizes, timings
 
 OURS = ("mae_vit_c10", "mae_vit_c100")
@@ -348,3 +352,15 @@ def test_ours_can_contradict_what_is_printed(counted):
     text = "Pre-trained and fine-tuned on the same data set performs better than pre-trained on the other, on CIFAR-"
     assert found[f"{text}10"] == ["holds", "contradicted"]
     assert found[f"{text}100"] == ["holds", "not run"]
+
+
+def test_a_part_of_the_quick_pre_training_restores_masked_patches_twice_as_well_as_the_mean_patch(tmp_path):
+    case = next(one for one in Selection().cases([paper()]) if one.recipe.pretraining)
+    whole = of_run(case, budget=Budget.QUICK).pretraining
+    part = replace(whole, phases=(replace(whole.phases[0], epochs=20),))
+    found = execute(part, Setting(store=Store(tmp_path))).measurements
+    assert found["reconstruction_mse"] <= found["mean_patch_mse"] / 2
+    # One mean patch for each place looks at nothing either, and has less than half of that error already.
+    digits = data_of(part, None)
+    train, test = (half.images.double() / 127.5 - 1 for half in (digits.train, digits.test))
+    assert found["reconstruction_mse"] < (test - train.mean(dim=0)).square().mean() / 1.5

@@ -17,6 +17,7 @@ from vitbench.report import (
     counts,
     gallery,
     markdown,
+    pretrainings,
     printed,
     projection,
     protocols,
@@ -154,6 +155,7 @@ def _sections(paper: Paper, material: Material) -> Iterator[str]:
     yield from _sizes(paper, material)
     yield from _speeds(paper, material)
     yield from _quick(paper, material)
+    yield from _pretrainings(paper, material)
     yield from _figures(paper, material)
     yield from _records(paper, material)
     yield from _remarks(paper, material)
@@ -187,7 +189,7 @@ def _recipes(paper: Paper, material: Material) -> Iterator[str]:
 
 
 def _sizes(paper: Paper, material: Material) -> Iterator[str]:
-    cases = [one for one in _all(material) if one.paper == paper.name]
+    cases = [one for budget, own in material.cases.items() for one in trained(own, budget) if one.paper == paper.name]
     counted = costs.size_table(sizes([paper], cases), material.results)
     compared = [] if set(material.cases) <= {Budget.QUICK} else costs.printed_sizes(paper, material.results)
     if counted[1] or compared:
@@ -256,6 +258,13 @@ def _figures(paper: Paper, material: Material) -> Iterator[str]:
 
 def _drawings(paper: Paper, material: Material) -> list[Drawing]:
     return list(gallery.drawings(paper, material.cases, material.results, material.kept))
+
+
+def _pretrainings(paper: Paper, material: Material) -> Iterator[str]:
+    own = {budget: [one for one in cases if one.paper == paper.name] for budget, cases in material.cases.items()}
+    grid = pretrainings.pretraining_table(own, material.results)
+    if grid[1]:
+        yield from ("## Pre-trainings", pretrainings.NOTE, markdown.table(grid))
 
 
 def _records(paper: Paper, material: Material) -> Iterator[str]:

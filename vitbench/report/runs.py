@@ -33,4 +33,11 @@ def is_mixed(paper: Paper, results: Results) -> bool:
 
 
 def _runs(paper: Paper, results: Results) -> list[Measurement]:
-    return [one for one in results if one.paper == paper.name and one.metric == "accuracy"]
+    own = [one for one in results if one.paper == paper.name]
+    judged = {(*one.cell[:-1], one.seed) for one in own if one.metric == "accuracy"}
+    # A pre-training has no accuracy; of every training there is a loss.
+    return [
+        one
+        for one in own
+        if one.metric == "accuracy" or (one.metric == "loss" and (*one.cell[:-1], one.seed) not in judged)
+    ]
