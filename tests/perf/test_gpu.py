@@ -20,7 +20,7 @@ SECTIONS = {
 def whole(tmp_path_factory):
     """What a run on a CPU writes, and how it ended."""
     out = tmp_path_factory.mktemp("speed")
-    command = [sys.executable, PERF / "gpu.py", "--device", "cpu", "--tiny", "--seconds", "300", "--out", out]
+    command = [sys.executable, PERF / "gpu.py", "--device", "cpu", "--tiny", "--seconds", "1500", "--out", out]
     done = subprocess.run(command, capture_output=True, text=True, cwd=PERF.parents[1], check=False)
     return done, json.loads((out / "results.json").read_text()), (out / "results.md").read_text()
 
