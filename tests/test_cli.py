@@ -117,7 +117,11 @@ def test_report_renders_what_is_recorded(capsys, tmp_path):
     assert "Table 4.6" in (tmp_path / "reports/floros2024.md").read_text()
     pages = sorted(f"{path.stem}.md" for path in (papers.data_folder() / "papers").glob("*.toml"))
     assert {"floros2024.md", "liu2021.md", "tan2024.md"} <= set(pages)
-    assert out.splitlines() == [str(tmp_path / "reports" / name) for name in ("README.md", *pages)]
+    told = [path.removeprefix(f"{tmp_path / 'reports'}/") for path in out.splitlines()]
+    assert [name for name in told if not name.startswith("figures/")] == ["README.md", *pages]
+    assert {name for name in told if name.startswith("figures/")} == {
+        f"figures/{path.name}" for path in (tmp_path / "reports/figures").iterdir()
+    }
 
 
 def test_record_adds_to_the_baselines_what_the_runs_hold(capsys, tmp_path, executed, monkeypatch):

@@ -404,7 +404,7 @@ def test_an_operation_stands_on_its_file_and_on_those_that_it_imports():
     assert leaves.modules_of_operation("random_resized_crop") == used
     inner = {f"augmentations/{name}" for name in ("randaugment", "geometry", "colour", "levels", "shares")}
     assert leaves.modules_of_operation("rand_augment") == inner
-    inner = {f"augmentations/{name}" for name in ("autoaugment", "colour", "levels", "shares")}
+    inner = {f"augmentations/{name}" for name in ("autoaugment", "colour", "geometry", "levels", "shares")}
     assert leaves.modules_of_operation("auto_augment") == inner
 
 
