@@ -142,13 +142,13 @@ def test_a_run_stands_on_the_versions_of_all_that_it_uses():
         "measure/accuracy",
         "measure/attack",
     }
-    assert DIFFERENT["augmentation"].versions.keys() == run_of().versions.keys() | {"augment"}
+    assert DIFFERENT["augmentation"].versions.keys() == run_of().versions.keys() | {"augment", "feed"}
 
 
 def test_a_run_stands_on_the_operations_that_its_recipe_names_and_on_no_others():
     calls = (Call(name="random_resized_crop", arguments={"size": 32}), Call(name="flip"))
     run = run_of(case(recipe=replace(RECIPE, phases=(replace(PHASE, augmentation=calls),))))
-    used = {"augment", "augmentations/geometry", "augmentations/levels", "augmentations/shares"}
+    used = {"augment", "feed", "augmentations/geometry", "augmentations/levels", "augmentations/shares"}
     assert run.versions.keys() == run_of().versions.keys() | used
     assert run.versions["augmentations/geometry"] == "2"
 
@@ -490,3 +490,10 @@ def test_the_quick_budget_pre_trains_on_the_images_of_the_case():
 def test_a_pre_training_stands_on_how_it_is_measured():
     assert "measure/accuracy" not in run_of(pretrained()).pretraining.versions
     assert "measure/reconstruction" in run_of(pretrained()).pretraining.versions
+
+
+def test_only_a_run_whose_images_are_augmented_stands_on_the_order_of_their_draws():
+    augmented = replace(PHASE, augmentation=(Call(name="flip"),))
+    with_draws = run_of(case("ce", recipe=replace(RECIPE, phases=(augmented,))))
+    assert "feed" in with_draws.versions
+    assert "feed" not in run_of(case("ce")).versions

@@ -67,7 +67,7 @@ SPOILT = [damaged, of_another_network, of_another_width, lacking, with_nan, lamb
 
 
 @pytest.mark.parametrize("spoil", SPOILT)
-def test_a_file_that_does_not_fit_is_named_with_the_way_out(spoil, tmp_path):
+def test_a_file_that_does_not_fit_is_named(spoil, tmp_path):
     path = tmp_path / "weights.safetensors"
     save_model(model_of("vit/tiny"), str(path))
     spoil(path)
@@ -75,5 +75,4 @@ def test_a_file_that_does_not_fit_is_named_with_the_way_out(spoil, tmp_path):
         pretrained.load(model_of("vit/tiny"), path)
     text = str(refused.value)
     assert text.startswith(f"{path}: ")
-    assert text.endswith("remove it, and the pre-training is done again")
     assert text.isprintable()

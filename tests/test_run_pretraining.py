@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 import vitbench
 from vitbench import build
 from vitbench.case import Budget, Phase
-from vitbench.errors import DataBroken, TimeUp
+from vitbench.errors import TimeUp
 from vitbench.identity import Identity
 from vitbench.objective import parse
 from vitbench.records import Store
@@ -88,7 +88,7 @@ def test_a_pre_training_leaves_a_record_its_weights_and_pictures(done):
     _, setting = done
     record = setting.store.read(BEFORE)
     assert record.kind == "pretraining"
-    assert record.measurements.keys() == {"loss", "train_seconds", "reconstruction_mse", "mean_patch_mse"}
+    assert record.measurements.keys() == {"first_loss", "loss", "train_seconds", "reconstruction_mse", "mean_patch_mse"}
     assert [curve["epoch"] for curve in record.details["curves"]] == [1, 2, 3]
     assert not any("accuracy" in curve for curve in record.details["curves"])
     pictures = [f"pictures/epoch-{number:04}.safetensors" for number in (1, 2, 3)]
@@ -165,15 +165,18 @@ def test_a_record_that_came_without_its_weights_is_made_again_when_they_are_need
     assert len(setting.steps) == 8 * STEPS
 
 
-def test_torn_weights_are_named_with_the_way_out(tmp_path):
+def test_torn_weights_are_set_aside_and_made_again(tmp_path):
     setting = setting_of(tmp_path)
     execute(BEFORE, setting)
     path = setting.store.folder(BEFORE) / "weights.safetensors"
-    path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(DataBroken, match="remove it, and the pre-training is done again"):
-        execute(AFTER, setting)
-    path.unlink()
+    whole = path.read_bytes()
+    path.write_bytes(whole[:100])
     assert execute(AFTER, setting).kind == "run"
+    assert path.read_bytes() == whole
+    (problem,) = setting.store.problems
+    assert problem.startswith(f"{path}: it cannot be read")
+    assert "set aside as weights.safetensors.set-aside" in problem
+    assert problem.endswith("the pre-training is done again")
 
 
 def test_at_the_deadline_a_pre_training_is_left_and_the_same_command_goes_on(tmp_path, monkeypatch):
@@ -187,5 +190,5 @@ def test_at_the_deadline_a_pre_training_is_left_and_the_same_command_goes_on(tmp
 def test_an_objective_that_restores_nothing_is_pre_trained_all_the_same(tmp_path):
     setting = setting_of(tmp_path)
     record = execute(replace(BEFORE, objective=parse("me(depth=1)")), setting)
-    assert record.measurements.keys() == {"loss", "train_seconds"}
+    assert record.measurements.keys() == {"first_loss", "loss", "train_seconds"}
     assert not (setting.store.folder(BEFORE) / "pictures").exists()

@@ -297,6 +297,7 @@ MISTAKES = {
     "a column of data sets that is a list": ('["train_images"', '[["a"]', """unknown metric "['a']"; """),
     "a column of data sets that is a table": ('["train_images"', "[{ a = 1 }", """unknown metric "{'a': 1}"; """),
     "a data set twice": ('["cifar10", 50000, 10000', '["jft", 50000, 10000', "jft stands in this table"),
+    "more than every number": ("50000", "inf", "train_images is a number in [0, inf]"),
     "less than none": ("50000", "-50000", "train_images is a number in [0, inf]"),
     "a status that is none": ('"needs-data", reason = "by', '"needs-dat", reason = "by',
         "unknown status 'needs-dat'; did you mean needs-data"),

@@ -129,10 +129,10 @@ class Pretraining:
         return dict(zip(ERRORS, (found.mse, found.mean_patch_mse), strict=True))
 
     def after_training(self, curves: Curves) -> dict[str, Any]:
-        """Loss, and the errors of the last epoch."""
+        """Losses of the first and the last epoch, and the errors of the last."""
         errors = {name: curves[-1][name] for name in ERRORS if name in curves[-1]}
-        details = {"curves": curves, **sizes(self.split)}
-        return {"measurements": {**of_training(curves), **errors}, "details": details}
+        measurements = {"first_loss": curves[0]["loss"], **of_training(curves), **errors}
+        return {"measurements": measurements, "details": {"curves": curves, **sizes(self.split)}}
 
     def _reconstruct(self, restorer: nn.Module) -> Reconstruction:
         if self.mean is None:

@@ -11,6 +11,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+VERSION = 1  # of how augmented images are drawn: raised when a seed gives other ones
+
 Augment = Callable[[Tensor], Tensor]  # images (B, 3, H, W) uint8 to such images, drawing as it goes
 # Bytes of images that a CPU augments at once, those of the next steps too: of a small batch the calls cost it more than
 # the work, see docs/decisions/0015-augmentation-on-a-cpu.md.

@@ -268,7 +268,8 @@ def _augmentations(phases: Iterable[Phase], evaluation: Iterable[Call]) -> list[
     names = {call.name for phase in phases for call in (*phase.augmentation, phase.mixing) if call}
     names |= {call.name for call in evaluation}
     files = {file for name in names for file in leaves.modules_of_operation(name)}
-    return ["augment", *sorted(files)] if names else []
+    fed = ["feed"] if any(phase.augmentation for phase in phases) else []  # in which order images are drawn for
+    return ["augment", *fed, *sorted(files)] if names else []
 
 
 @cache

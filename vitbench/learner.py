@@ -21,7 +21,7 @@ from vitbench.errors import NonFinite, UserError
 from vitbench.machine import PRECISIONS
 from vitbench.total import Total
 
-VERSION = 3
+VERSION = 2
 
 CHECK_EVERY = {"cpu": 1, "cuda": 1000}  # steps between looks at the loss, besides one an epoch; a look makes a GPU wait
 DRAWS = ("augment", "terms")

@@ -21,18 +21,18 @@ def load(model: nn.Module, path: Path) -> None:
         path: `weights.safetensors` of the pre-training's run.
 
     Raises:
-        DataBroken: if the file is torn, or of another network.
+        DataBroken: if the file is torn, of another network, or holds NaN.
         UserError: if the model does not tell its classifier.
     """
     head = classifier(model)
     try:
         state = load_file(path)
     except (SafetensorError, OSError) as error:
-        raise DataBroken(f"{path}: cannot be read ({error}); remove it, and the pre-training is done again") from None
+        raise DataBroken(f"{path}: it cannot be read ({error})") from None
     body = {name: tensor for name, tensor in state.items() if name not in head}
     lost = [name for name, tensor in body.items() if not tensor.isfinite().all()]
     if lost:
-        raise DataBroken(f"{path}: NaN or infinite in {lost[0]}; remove it, and the pre-training is done again")
+        raise DataBroken(f"{path}: NaN or infinite in {lost[0]}")
     try:
         missing, strange = model.load_state_dict(body, strict=False)
     except RuntimeError as error:
@@ -40,7 +40,7 @@ def load(model: nn.Module, path: Path) -> None:
     else:
         wrong = [*(name for name in missing if name not in head), *strange]
     if wrong:
-        raise DataBroken(f"{path}: of another network ({wrong[0]}); remove it, and the pre-training is done again")
+        raise DataBroken(f"{path}: it is of another network ({wrong[0]})")
 
 
 def classifier(model: nn.Module) -> set[str]:

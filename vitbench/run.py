@@ -19,7 +19,7 @@ from vitbench.augment import Augmentation, compose
 from vitbench.checkpoints import Checkpoints
 from vitbench.contracts import Images, Split
 from vitbench.engine import Engine, of_device
-from vitbench.errors import NonFinite, TimeUp, Unfit, UserError, memory_named
+from vitbench.errors import DataBroken, NonFinite, TimeUp, Unfit, UserError, memory_named
 from vitbench.examine import Examination
 from vitbench.identity import Identity
 from vitbench.measure.speed import Stopwatch
@@ -185,7 +185,13 @@ def _start(model: nn.Module, identity: Identity, setting: Setting) -> None:
         weights.load(model, identity.model, path, digest=identity.weights, image_size=identity.image_size)
     if identity.pretraining is not None:
         execute(identity.pretraining, setting, with_weights=True)
-        pretrained.load(model, setting.store.folder(identity.pretraining) / WEIGHTS)
+        path = setting.store.folder(identity.pretraining) / WEIGHTS
+        try:
+            pretrained.load(model, path)
+        except DataBroken as broken:
+            setting.store.set_aside(path, str(broken).removeprefix(f"{path}: "), then="the pre-training is done again")
+            execute(identity.pretraining, setting, with_weights=True)
+            pretrained.load(model, path)
 
 
 def _watch(identity: Identity, setting: Setting, keeper: Checkpoints, examination: Examination) -> Watch:

@@ -4,6 +4,7 @@ A row of a table is a model, an objective, then one number a column ("-": not pr
 which makes no case, it is a data set, then one number a column.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
@@ -337,7 +338,11 @@ def _with_note(one: Printed, text: str) -> Printed:
 
 
 def _claim(metric: str, value: Any, standing: Standing, *, where: str) -> Claim:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not METRICS[metric].holds(value):
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int | float)
+        or not (math.isfinite(value) and METRICS[metric].holds(value))
+    ):
         low, high = METRICS[metric].low, METRICS[metric].high
         raise UserError(f'{where}: {metric} is a number in [{low:g}, {high:g}], or "-" if not printed, got {value!r}')
     return Claim(metric=metric, value=float(value), status=standing.status, reason=standing.reason)

@@ -9,24 +9,10 @@ from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 from vitbench.contracts import Images, Output
-from vitbench.datasets import digits
 from vitbench.errors import NonFinite, UserError
 from vitbench.measure import linear as measure
 from vitbench.measure.knn import embed
 from vitbench.measure.linear import fit, linear
-from vitbench.models import cct
-
-
-@pytest.fixture(scope="module")
-def split():
-    return digits.build(None)
-
-
-@pytest.fixture(scope="module")
-def model():
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        return cct.build(classes=10, image_size=32, variant="tiny_cct")
 
 
 @pytest.fixture(scope="module")

@@ -28,7 +28,7 @@ def measured(cases, *, errors):
         record = record.__class__(
             **{
                 **vars(record),
-                "measurements": {"loss": 0.5, "reconstruction_mse": mse, "mean_patch_mse": mean},
+                "measurements": {"first_loss": 2.0, "loss": 0.5, "reconstruction_mse": mse, "mean_patch_mse": mean},
             }
         )
         found += measurements(case.before(Budget.QUICK), record, machine="cpu")
@@ -45,6 +45,7 @@ def test_a_row_has_the_errors_and_their_ratio(shown):
     assert told["error on masked patches"] == "0.2000 ± 0.1414 (n = 2)"
     assert told["of the mean patch"] == "0.4000 ± 0.0000 (n = 2)"
     assert told["ratio"] == "0.50"
+    assert (told["first loss"], told["last loss"]) == ("2.0000 ± 0.0000 (n = 2)", "0.5000 ± 0.0000 (n = 2)")
 
 
 def test_nothing_measured_is_no_row(shown):

@@ -13,7 +13,7 @@ NOTE = (
     "mean patch is the best of all answers that are the same everywhere; on the digits a mean patch for each place "
     "has 0.45 of its error, so that only what is well below has looked at the visible patches."
 )
-METRICS = ("loss", "reconstruction_mse", "mean_patch_mse")
+METRICS = ("first_loss", "loss", "reconstruction_mse", "mean_patch_mse")
 
 
 def pretraining_table(cases: Mapping[Budget, Sequence[Case]], results: Results) -> Grid:
@@ -22,19 +22,29 @@ def pretraining_table(cases: Mapping[Budget, Sequence[Case]], results: Results) 
     Args:
         cases: of one paper, by budget.
     """
-    headers = ["Network", "Loss", "Data", "Budget", "loss", "error on masked patches", "of the mean patch", "ratio"]
+    headers = [
+        "Network",
+        "Loss",
+        "Data",
+        "Budget",
+        "first loss",
+        "last loss",
+        "error on masked patches",
+        "of the mean patch",
+        "ratio",
+    ]
     found: dict[tuple[str, ...], list[str]] = {}
     for budget, own in cases.items():
         for case in own:
             before = case.before(budget)
             if before is None:
                 continue
-            loss, error, mean = (results.value(before, budget, metric) for metric in METRICS)
+            first, loss, error, mean = (results.value(before, budget, metric) for metric in METRICS)
             if loss is None:
                 continue
             shown = [
                 NOTHING if one is None else one.show(name)
-                for name, one in zip(METRICS, (loss, error, mean), strict=True)
+                for name, one in zip(METRICS, (first, loss, error, mean), strict=True)
             ]
             ratio = f"{error.mean / mean.mean:.2f}" if error and mean and mean.mean else NOTHING
             row = [case.model.printed, str(before.objective), before.dataset, str(budget), *shown, ratio]
