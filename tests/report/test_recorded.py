@@ -1,5 +1,7 @@
 """What a report of recorded baselines shows: which budgets, and the quick tables of which data."""
 
+from dataclasses import replace
+
 from vitbench import identity
 from vitbench.case import Budget
 from vitbench.kept import Kept
@@ -11,7 +13,12 @@ def test_the_short_budget_is_shown_only_where_something_was_run(paper, measured)
     full = measured("vit", "ce", "cifar10", 61.0)
     short = measured("vit", "ce", "cifar10", 55.0, budget="short")
     assert list(material([paper], [full]).cases) == [Budget.PAPER, Budget.QUICK]
-    assert list(material([paper], [full, short]).cases) == [Budget.PAPER, Budget.SHORT, Budget.QUICK]
+    both = material([paper, replace(paper, name="other2025")], [full, short])
+    assert list(both.cases) == [Budget.PAPER, Budget.SHORT, Budget.QUICK]
+    assert {one.paper for one in both.cases[Budget.SHORT]} == {paper.name}
+    headings = [line for line in pages.page(both.papers[1], both).splitlines() if line.startswith("## ")]
+    assert "## The printed tables, `paper` budget" in headings
+    assert not [one for one in headings if "short" in one]
 
 
 def test_the_quick_tables_are_of_the_data_that_something_was_trained_on(paper, measured):

@@ -137,9 +137,11 @@ def _sections(paper: Paper, material: Material) -> Iterator[str]:
     if Budget.PAPER in material.cases:
         yield from _summary(paper, material)
     yield from _recipes(paper, material)
-    compared = [budget for budget in material.cases if budget != Budget.QUICK]
+    own = {budget: [one for one in cases if one.paper == paper.name] for budget, cases in material.cases.items()}
+    # What is printed is shown beside the paper's own budget, whether or not a case was made of it.
+    compared = [one for one in own if one == Budget.PAPER or (one != Budget.QUICK and own[one])]
     for budget in compared:
-        cases = [one for one in material.cases[budget] if one.paper == paper.name]
+        cases = own[budget]
         is_brief = budget != Budget.PAPER and Budget.PAPER in compared  # which shows all that is printed
         found = list(printed.sections(paper, cases, material.results, budget, is_brief=is_brief))
         if found:  # of a paper that makes no case, a brief section has nothing

@@ -27,8 +27,10 @@ def material(
     """
     trained = sorted({one.dataset for one in measured if one.budget == Budget.QUICK and one.metric == "accuracy"})
     cases = {Budget.PAPER: Selection(budget=Budget.PAPER).cases(papers)}
-    if any(one.budget == Budget.SHORT for one in measured):
-        cases[Budget.SHORT] = Selection(budget=Budget.SHORT).cases(papers)
+    shortened = {one.paper for one in measured if one.budget == Budget.SHORT}
+    if shortened:
+        own = [paper for paper in papers if paper.name in shortened]
+        cases[Budget.SHORT] = Selection(budget=Budget.SHORT).cases(own)
     cases[Budget.QUICK] = Selection(all_rows=True, datasets=tuple(trained)).cases(papers)
     results = Results(measured)
     findings = [one for budget in cases for case in cases[budget] for one in stale(case, budget, results)]

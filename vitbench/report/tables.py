@@ -163,7 +163,7 @@ def quick_table(cases: Sequence[Case], results: Results) -> Grid:
         if any(value for _, value in values):
             gain = None if case.is_baseline else results.gain(case, Budget.QUICK, "accuracy")
             shown = [value.show(name) if value else NOTHING for name, value in values]
-            rows.append([case.model.printed, case.loss, *shown, f"{gain.mean:+.2f}" if gain else ""])
+            rows.append([case.model.printed, case.loss, *shown, gain.show("gain", signed=True) if gain else ""])
     return headers, rows
 
 
