@@ -210,7 +210,7 @@ def test_a_quick_report_compares_nothing_with_print(paper, material):
 
 def test_a_quick_table_never_has_a_column_of_the_paper_s(paper, material):
     page = pages.page(paper, quick_only(paper, material))
-    quick = page.partition("## `quick` budget")[2].partition("## Runs")[0]
+    quick = page.partition("## `quick` budget")[2].partition("\n## ")[0]
     assert "### Table 1 in its quick form, `digits`" in quick
     assert "cifar" not in quick
 

@@ -126,7 +126,7 @@ def _index(material: Material) -> str:
     rows = []
     for paper in material.papers:
         measured, every = counts.measured(paper, material.results)
-        rows.append([markdown.link(paper.name, f"{paper.name}.md"), paper.title, f"{measured} of {every}"])
+        rows.append([markdown.link(paper.name, f"{paper.name}.md"), paper.title, f"{measured} of {every}" if every else "none can be run yet"])
     lines.append(markdown.table((["Paper", "Title", "printed cells measured"], rows)))
     return "\n\n".join([*lines, *_problems(material)]) + "\n"
 
@@ -154,11 +154,11 @@ def _sections(paper: Paper, material: Material) -> Iterator[str]:
         yield markdown.table(conclusions.conclusion_table(paper, material.results, compared))
     if compared:
         yield from printed.data_sections(paper)
-    yield from _sizes(paper, material)
-    yield from _speeds(paper, material)
     yield from _quick(paper, material)
     yield from _pretrainings(paper, material)
     yield from _figures(paper, material)
+    yield from _sizes(paper, material)
+    yield from _speeds(paper, material)
     yield from _records(paper, material)
     yield from _remarks(paper, material)
     yield from _problems(material)
