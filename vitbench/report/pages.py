@@ -126,7 +126,8 @@ def _index(material: Material) -> str:
     rows = []
     for paper in material.papers:
         measured, every = counts.measured(paper, material.results)
-        rows.append([markdown.link(paper.name, f"{paper.name}.md"), paper.title, f"{measured} of {every}" if every else "none can be run yet"])
+        count = f"{measured} of {every}" if every else "none can be run yet"
+        rows.append([markdown.link(paper.name, f"{paper.name}.md"), paper.title, count])
     lines.append(markdown.table((["Paper", "Title", "printed cells measured"], rows)))
     return "\n\n".join([*lines, *_problems(material)]) + "\n"
 
