@@ -36,9 +36,14 @@ class Step:
         labels: (B,) int64 in [0, K).
         targets: (B, K), what each image is of, in shares that add up to 1, where images or labels were mixed or
             smoothed; None where `labels` say it all.
+        versions: V, how many of the B images are of one photograph, each augmented otherwise: first one version of
+            all, (B / V, ...), then the next of all in the same order.
+        turns: (B,) int64 in [0, 4), by how many quarter turns, counter-clockwise, each image was turned after the rest
+            of its augmentation; None where a recipe turns none.
         model: the model itself, for terms that run it again.
         forward: the model as it is trained here, which an engine may have compiled; what `out` is made by.
-        views: further versions of the images that a term asked for, by name.
+        views: further images of the same photographs, which no other term sees, by name: `local` are small crops
+            (L * B / V, 3, h, w), ordered as the versions are.
         progress: share of the phase that is done, a 0-d tensor in [0, 1].
         generator: source of every random draw of the terms; None draws from torch's global one.
     """
@@ -48,6 +53,8 @@ class Step:
     model: nn.Module
     forward: Callable[[Tensor], Output]
     targets: Tensor | None = None
+    versions: int = 1
+    turns: Tensor | None = None
     views: Mapping[str, Tensor] = field(default_factory=dict)
     progress: Tensor = field(default_factory=lambda: torch.zeros(()))
     generator: torch.Generator | None = None
