@@ -406,6 +406,10 @@ def test_an_operation_stands_on_its_file_and_on_those_that_it_imports():
     assert leaves.modules_of_operation("rand_augment") == inner
     inner = {f"augmentations/{name}" for name in ("autoaugment", "colour", "geometry", "levels", "shares")}
     assert leaves.modules_of_operation("auto_augment") == inner
+    assert leaves.modules_of_operation("gaussian_blur") == {
+        f"augmentations/{one}" for one in ("blur", "levels", "shares")
+    }
+    assert leaves.modules_of_operation("quarter_turn") == {"augmentations/turning"}
 
 
 @pytest.mark.parametrize("name", ["crob", "compose", "to_float", "torch", "", "warp", "draw_windows"])

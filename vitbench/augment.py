@@ -19,12 +19,16 @@ from torch import Tensor
 
 from vitbench import errors
 from vitbench.augmentations.autoaugment import auto_augment
+from vitbench.augmentations.blur import gaussian_blur
 from vitbench.augmentations.colour import colour_jitter
 from vitbench.augmentations.erasing import erase
 from vitbench.augmentations.framing import centre_crop, resize
 from vitbench.augmentations.geometry import random_resized_crop
+from vitbench.augmentations.greyscale import greyscale
 from vitbench.augmentations.mixing import mix
 from vitbench.augmentations.randaugment import rand_augment
+from vitbench.augmentations.solarisation import solarise
+from vitbench.augmentations.turning import quarter_turn
 
 VERSION = 1  # raised when an operation of this file, or the order of its draws, changes
 
@@ -94,6 +98,7 @@ def to_float(images: Tensor) -> Tensor:
 
 Operation = Callable[..., Tensor]
 Mixer = Callable[..., tuple[Tensor, Tensor]]
+Turner = Callable[..., tuple[Tensor, Tensor]]
 HANDED_IN = {"images", "labels", "classes", "generator"}
 # What a recipe can name; one more is a function (images, *, generator, ...) -> images and a line here.
 OPERATIONS: dict[str, Operation] = {
@@ -101,6 +106,9 @@ OPERATIONS: dict[str, Operation] = {
     "flip": flip,
     "random_resized_crop": random_resized_crop,
     "colour_jitter": colour_jitter,
+    "greyscale": greyscale,
+    "gaussian_blur": gaussian_blur,
+    "solarise": solarise,
     "rand_augment": rand_augment,
     "auto_augment": auto_augment,
     "erase": erase,
@@ -177,6 +185,25 @@ def mixer(arguments: Mapping[str, object], classes: int, *, where: str = "") -> 
     made: Mixer = functools.partial(_bind("mix", {"mix": mix}, arguments, where), classes=classes)
     with _refusing("mix", where):
         made(torch.zeros(2, 3, 8, 8), torch.zeros(2, dtype=torch.int64), generator=torch.Generator())
+    return made
+
+
+def turner(arguments: Mapping[str, object], *, where: str = "") -> Turner:
+    """What turns the images of a batch, as a recipe writes it: ("quarter_turn", {"probability": 0.5}).
+
+    Args:
+        arguments: of `quarter_turn`.
+        where: as in `compose`.
+
+    Returns:
+        Square images (B, 3, S, S) of any dtype and a generator to such images and their quarter turns (B,).
+
+    Raises:
+        UserError: if an argument or its value is wrong.
+    """
+    made: Turner = _bind("quarter_turn", {"quarter_turn": quarter_turn}, arguments, where)
+    with _refusing("quarter_turn", where):
+        made(torch.zeros(2, 3, 8, 8, dtype=torch.uint8), generator=torch.Generator())
     return made
 
 
