@@ -27,7 +27,7 @@ def seen(one, number):
     one.begin(batches)
     for at, index in enumerate(batches):
         one.ready(at)
-        found.append(one.pick(index).clone())
+        found.append(one.pick(index)["images"].squeeze(1).clone())
     return torch.cat(found)
 
 
@@ -49,9 +49,9 @@ def test_what_a_step_reads_stays_where_it_is(images):
     one = feed.Carried(images, BATCH, CPU)
     one.begin(order(0))
     one.ready(0)
-    place = one.pick(order(0)[0]).data_ptr()
+    place = one.pick(order(0)[0])["images"].data_ptr()
     one.ready(1)
-    assert one.pick(order(0)[1]).data_ptr() == place
+    assert one.pick(order(0)[1])["images"].data_ptr() == place
 
 
 def test_an_epoch_that_was_left_in_the_middle_does_not_reach_into_the_next(images):
@@ -77,9 +77,18 @@ def test_an_image_that_is_not_there_is_an_error_of_the_step_that_wants_it(images
 # Augmented
 
 
+def plain(images):
+    """What `vitbench.views` makes of images that stay as they are."""
+    return {"images": images.unsqueeze(1)}
+
+
+def added(images, generator):
+    return images + torch.randint(200, (len(images), 1, 1, 1), dtype=torch.uint8, generator=generator)
+
+
 def drawing(generator):
     """An augmentation that shows in which order it drew: it adds a number to each image."""
-    return lambda images: images + torch.randint(200, (len(images), 1, 1, 1), dtype=torch.uint8, generator=generator)
+    return lambda images: plain(added(images, generator))
 
 
 @pytest.mark.parametrize("steps", [2, 3, 5, 100])
@@ -87,27 +96,36 @@ def test_of_images_augmented_ahead_each_step_sees_its_own_drawn_in_their_order(i
     draws, expected = (torch.Generator().manual_seed(1) for _ in range(2))
     one = feed.Ahead(images, drawing(draws), steps)
     for number in range(3):
-        drawn = [drawing(expected)(images[part.flatten()]) for part in order(number).split(steps)]
+        drawn = [added(images[part.flatten()], expected) for part in order(number).split(steps)]
         assert torch.equal(seen(one, number), torch.cat(drawn))
 
 
 def test_one_step_that_is_taken_again_and_again_is_augmented_each_time(images):
     made = []
-    one = feed.Ahead(images, lambda some: made.append(len(some)) or some, 8)
+    one = feed.Ahead(images, lambda some: made.append(len(some)) or plain(some), 8)
     one.begin(order(0)[:1])
     for _ in range(3):
-        assert torch.equal(one.pick(order(0)[0]), images[order(0)[0]])
+        assert torch.equal(one.pick(order(0)[0])["images"], images[order(0)[0]].unsqueeze(1))
     assert made == [BATCH] * 3
 
 
+def test_every_view_of_an_image_goes_with_it(images):
+    one = feed.Ahead(images, lambda some: {**plain(some), "turns": some[:, 0, 0, :2].long()}, 3)
+    one.begin(order(0))
+    for index in order(0):
+        found = one.pick(index)
+        assert torch.equal(found["images"], images[index].unsqueeze(1))
+        assert torch.equal(found["turns"], images[index, 0, 0, :2].long())
+
+
 def test_a_step_that_is_undone_sees_the_same_images_again(images):
-    one = feed.Ahead(images, lambda some: some, 3)
+    one = feed.Ahead(images, plain, 3)
     one.begin(order(0))
     one.pick(order(0)[0])
     before = one.at
-    tried = one.pick(order(0)[1])
+    tried = one.pick(order(0)[1])["images"]
     one.at = before
-    assert torch.equal(one.pick(order(0)[1]), tried)
+    assert torch.equal(one.pick(order(0)[1])["images"], tried)
 
 
 @pytest.mark.parametrize(
@@ -115,11 +133,11 @@ def test_a_step_that_is_undone_sees_the_same_images_again(images):
     [(4, feed.Ahead), (128, feed.Ahead), (feed.AHEAD // (3 * 5 * 5), feed.Augmented)],
 )
 def test_only_small_batches_are_augmented_ahead(images, batch_size, kind):
-    assert type(feed.of(images, batch_size, CPU, lambda some: some)) is kind
+    assert type(feed.of(images, batch_size, CPU, plain)) is kind
     assert type(feed.of(images, batch_size, CPU)) is feed.Resident
 
 
 def test_on_another_device_each_step_augments_its_own(images):
-    one = feed.of(images, 4, torch.device("meta"), lambda some: some)
+    one = feed.of(images, 4, torch.device("meta"), plain)
     assert type(one) is feed.Augmented
     assert type(one.feed) is feed.Carried

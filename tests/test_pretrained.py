@@ -34,7 +34,7 @@ def test_everything_but_the_classifier_is_the_pre_trained_ones(reference, head, 
 
 def test_a_model_that_does_not_tell_its_classifier_is_one_line(tmp_path):
     save_file({"weight": torch.zeros(1)}, tmp_path / "w")
-    with pytest.raises(UserError, match=r"Linear cannot be fine-tuned: .*get_classifier\(\)"):
+    with pytest.raises(UserError, match=r"Linear cannot be fine-tuned or probed: .*get_classifier\(\)"):
         pretrained.load(torch.nn.Linear(1, 1), tmp_path / "w")
 
 

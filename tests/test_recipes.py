@@ -211,7 +211,7 @@ MISTAKES = [
         )
         for one in ("flip", "crop", "random_resized_crop", "colour_jitter", "rand_augment", "auto_augment", "erase")
     ),
-    ('selection = "best"', 'selection = "best"\nevaluation = ["mix"]', 4, "got mix in evaluation"),
+    ('selection = "best"', 'selection = "best"\nevaluation = ["mix"]', 4, "got it under `evaluation`"),
     ("phases", "phase", 5, "unknown key 'phase'; did you mean phases?"),
 ]
 

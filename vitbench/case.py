@@ -60,6 +60,27 @@ class Elsewhere:
 
 
 @dataclass(frozen=True, kw_only=True)
+class View:
+    """What each image of a batch is seen as at once, besides other views; see `contracts.Step`.
+
+    Attributes:
+        name: "global" or "masked", versions that make up the batch together, or "local", small crops that are handed
+            to the terms apart.
+        count: how many of them each image has.
+        augmentation: operations of `vitbench.augment`, in order, drawn for each of them.
+    """
+
+    name: str
+    count: int
+    augmentation: tuple[Call, ...]
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it is no part of the batch."""
+        return self.name == "local"
+
+
+@dataclass(frozen=True, kw_only=True)
 class Phase:
     """One stretch of training.
 
@@ -72,6 +93,8 @@ class Phase:
             cosine falls where that is not the phase: it is cut off at the last epoch; and `after_warmup`: whether it
             begins at its top when the warm-up ends, and not underneath it.
         augmentation: operations of `vitbench.augment`, in order.
+        views: what each image is seen as, in place of one augmented version; none where there is one.
+        turning: `quarter_turn` with its arguments, which turns augmented images and says how far; or None.
         mixing: `mix` with its arguments, which blends pairs of augmented images and their labels; or None.
         clip_grad: largest norm of the gradient, or None.
         weights: per term, how its weight moves: `rise_epochs`, in which it grows from 0 to what the objective says,
@@ -84,10 +107,17 @@ class Phase:
     optimizer: Mapping[str, Value]
     schedule: Mapping[str, Value]
     augmentation: tuple[Call, ...] = ()
+    views: tuple[View, ...] = ()
+    turning: Call | None = None
     mixing: Call | None = None
     clip_grad: float | None = None
     weights: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     elsewhere: Elsewhere | None = None
+
+    @property
+    def versions(self) -> int:
+        """How many versions of an image a batch has."""
+        return sum(view.count for view in self.views if not view.is_local) or 1
 
     def shortened(self) -> "Phase":
         """A tenth of the epochs under schedules of the same shape."""
@@ -130,12 +160,14 @@ class Pretraining:
         dataset: whose training images are learnt from; empty: that of the case, as in the quick budget.
         phases: as in `Recipe`.
         quick: likewise.
+        judged: whose weights are handed on: "student" or "teacher", see `Recipe`.
     """
 
     objective: Objective
     dataset: str
     phases: tuple[Phase, ...]
     quick: tuple[Phase, ...]
+    judged: str = "student"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,6 +185,12 @@ class Recipe:
         terms: per term, this reading's own values of its arguments, before the paper's.
         quick: the phases of the quick budget; ours, for every paper says nothing of it.
         pretraining: what comes before the phases and gives them their weights, all but the classifier's; or None.
+        probe: "linear" where a linear classifier of the finished embeddings takes the place of the network's own, and
+            then there may be no phases; or empty.
+        knn: whether the embeddings are judged by their nearest neighbours, and by whether they collapsed.
+        judged: "student", the network that takes the steps, or "teacher", the one that a term of it makes.
+        against: the recipe of the plain baseline, where that is another one; None: the same, see `from_scratch`.
+        splits: per data set, the one in its place that this reading is trained and tested on.
         kind: what it makes: a "run" is judged by its accuracy, a "pretraining", of which see `Case.before`, is not.
     """
 
@@ -167,7 +205,17 @@ class Recipe:
     evaluation: tuple[Call, ...] = ()
     terms: Mapping[str, Mapping[str, Value]] = field(default_factory=dict)
     pretraining: Pretraining | None = None
+    probe: str = ""
+    knn: bool = False
+    judged: str = "student"
+    against: "Recipe | None" = None
+    splits: Mapping[str, str] = field(default_factory=dict)
     kind: str = "run"
+
+    @property
+    def has_quick(self) -> bool:
+        """Whether it has a quick form; fine-tuning from published weights has none."""
+        return bool(self.quick) or bool(self.probe and (self.pretraining is None or self.pretraining.quick))
 
     def at(self, budget: Budget) -> tuple[Phase, ...]:
         """The phases that a budget runs, without those of the pre-training."""
@@ -245,7 +293,7 @@ class Case:
     @property
     def baseline(self) -> "Case":
         """The same experiment under plain cross-entropy, not pre-trained: what a method is compared with."""
-        recipe = self.recipe.from_scratch
+        recipe = self.recipe.against or self.recipe.from_scratch
         reading = self.reading if recipe is self.recipe else recipe.name
         return replace(self, objective=parse("ce"), recipe=recipe, reading=reading, claims=())
 
@@ -265,7 +313,9 @@ class Case:
             kind="pretraining",
             phases=first.phases,
             quick=first.quick,
+            judged=first.judged,
             pretraining=None,
+            probe="",
         )
         dataset = self.dataset if budget == Budget.QUICK else first.dataset or self.dataset
         return replace(self, objective=first.objective, dataset=dataset, recipe=recipe, reading=recipe.name, claims=())

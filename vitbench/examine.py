@@ -1,17 +1,20 @@
-"""What is measured on a network while it is trained and once it is: accuracy and attack, or reconstruction."""
+"""What is measured on a network in training and once it is trained: accuracy and attack, or what it learnt unlabelled."""
 
 import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from vitbench import build
 from vitbench.contracts import Split
+from vitbench.embedded import Embedded
+from vitbench.errors import UserError
 from vitbench.identity import Identity
 from vitbench.measure import accuracy, attack
 from vitbench.measure.reconstruction import Reconstruction, mean_patch, reconstruct
@@ -23,11 +26,18 @@ Curves = Sequence[Mapping[str, Any]]
 PICTURES = ("original", "masked", "restored")
 ERRORS = ("reconstruction_mse", "mean_patch_mse")  # both on the masked patches of the test images
 SHOWN = 8  # images in a picture
+KNN_POINTS = 20  # of a curve: neighbours take longer than a pass over the test images
 ATTACK_SHARE = 6  # an attack is two forward passes, a backward one and some more; in units of an evaluation
 
 
 class Examination(Protocol):
-    """Looks at a network after each epoch and at the end."""
+    """Looks at a network after each epoch and at the end.
+
+    Attributes:
+        model: the network that is judged, and whose weights are kept.
+    """
+
+    model: nn.Module
 
     def after_epoch(self, number: int) -> Mapping[str, float]:
         """What joins the curve of an epoch, whose number is from 1 on, over all phases."""
@@ -45,12 +55,15 @@ class Classification:
     """Accuracy after an epoch, in the precision of the training; the finished network is judged in fp32.
 
     Attributes:
+        model: the network that is judged.
+        embedded: judges its embeddings, where the run asks for it.
         seconds: that the last evaluation took.
     """
 
     identity: Identity
     model: nn.Module
     split: Split
+    embedded: Embedded | None = None
     seconds: float = 0.0
 
     @property
@@ -76,19 +89,16 @@ class Classification:
         """Accuracy, the best one of all epochs, and what FGSM takes away."""
         draws = generator(self.identity.seed, "attack", device=self.device)
         attacked = attack.fgsm(self.model, self.split.test, generator=draws)
-        epochs = [curve["accuracy"] for curve in curves]
-        best = max(epochs)
-        measurements = {
-            "accuracy": accuracy.accuracy(attacked.clean),
-            "best_accuracy": max(best, accuracy.accuracy(attacked.clean)),
-            "epoch_of_best": float(curves[epochs.index(best)]["epoch"]),
-            **of_training(curves),
-        }
-        invalid = {}
+        value = accuracy.accuracy(attacked.clean)
+        judged = self.embedded.judged() if self.embedded else {"measurements": {}, "invalid": {}}
+        measurements = {"accuracy": value, **of_epochs(curves, value), **of_training(curves), **judged["measurements"]}
+        if self.identity.probe:
+            measurements[self.identity.probe] = value
+        invalid = dict(judged["invalid"])
         if attacked.valid:
             measurements |= {"adversarial_accuracy": attacked.adversarial_accuracy, "fgsm_drop": attacked.drop}
         else:
-            invalid = dict.fromkeys(("adversarial_accuracy", "fgsm_drop"), attacked.reason)
+            invalid |= dict.fromkeys(("adversarial_accuracy", "fgsm_drop"), attacked.reason)
         bits = {"clean": accuracy.pack(attacked.clean), "attacked": accuracy.pack(attacked.attacked)}
         details = {"curves": curves, "correct": bits, **sizes(self.split)}
         return {"measurements": measurements, "invalid": invalid, "details": details}
@@ -102,6 +112,7 @@ class Pretraining:
         restorer: the term that restores masked patches, or None.
         folder: of the run; pictures are written there as they are made, so that a run that goes on keeps them.
         epochs: of all phases.
+        embedded: judges its embeddings, where the run asks for it.
         mean: patch of the training images, once it was needed.
     """
 
@@ -111,6 +122,7 @@ class Pretraining:
     split: Split
     folder: Path
     epochs: int
+    embedded: Embedded | None = None
     mean: Tensor | None = None
 
     @property
@@ -119,7 +131,12 @@ class Pretraining:
         return 0.0
 
     def after_epoch(self, number: int) -> Mapping[str, float]:
-        """Errors and pictures of the epochs that pictures are kept of, nothing of the others."""
+        """Errors and pictures of the epochs that pictures are kept of, nearest neighbours of some more."""
+        looked = self.embedded and number in shown_epochs(self.epochs, KNN_POINTS)
+        neighbours = {"knn": self.embedded.knn()} if self.embedded and looked else {}
+        return {**neighbours, **self._restored(number)}
+
+    def _restored(self, number: int) -> Mapping[str, float]:
         if self.restorer is None or number not in shown_epochs(self.epochs):
             return {}
         found = self._reconstruct(self.restorer)
@@ -132,7 +149,9 @@ class Pretraining:
         """Losses of the first and the last epoch, and the errors of the last."""
         errors = {name: curves[-1][name] for name in ERRORS if name in curves[-1]}
         measurements = {"first_loss": curves[0]["loss"], **of_training(curves), **errors}
-        return {"measurements": measurements, "details": {"curves": curves, **sizes(self.split)}}
+        judged = self.embedded.judged() if self.embedded else {"measurements": {}, "invalid": {}}
+        details = {"curves": curves, **sizes(self.split)}
+        return {"measurements": measurements | judged["measurements"], "invalid": judged["invalid"], "details": details}
 
     def _reconstruct(self, restorer: nn.Module) -> Reconstruction:
         if self.mean is None:
@@ -142,13 +161,24 @@ class Pretraining:
         return reconstruct(self.model, restorer, self.split.test, mean=self.mean, generator=draws, shown=SHOWN)
 
 
-def shown_epochs(epochs: int) -> set[int]:
-    """The first epoch, the last and those at each quarter between them; Figure 5 of Tan 2024 shows four."""
-    return {1, *(math.ceil(epochs * quarter / 4) for quarter in range(1, 5))}
+def shown_epochs(epochs: int, parts: int = 4) -> set[int]:
+    """The first epoch, the last and those at each quarter, or other part; Figure 5 of Tan 2024 shows four."""
+    return {1, *(math.ceil(epochs * part / parts) for part in range(1, parts + 1))}
+
+
+def of_epochs(curves: Curves, last: float) -> dict[str, float]:
+    """The best accuracy in percent of all epochs, and its epoch; of what takes no steps, that of the end."""
+    if not curves:
+        return {"best_accuracy": last}
+    epochs = [curve["accuracy"] for curve in curves]
+    best = max(epochs)
+    return {"best_accuracy": max(best, last), "epoch_of_best": float(curves[epochs.index(best)]["epoch"])}
 
 
 def of_training(curves: Curves) -> dict[str, float]:
     """What every training leaves: the last epoch's loss, and the seconds of all steps."""
+    if not curves:
+        return {}
     return {"loss": curves[-1]["loss"], "train_seconds": sum(curve["seconds"] for curve in curves)}
 
 
@@ -161,11 +191,28 @@ def of(identity: Identity, model: nn.Module, total: Total, split: Split, *, fold
     """What looks at the network of a run, by its kind.
 
     Args:
-        total: its objective, of whose terms one may restore images.
+        total: its objective, of whose terms one may restore images, and one may have a teacher.
         folder: of the run.
+
+    Raises:
+        UserError: if a teacher is to be judged, and no term has one.
     """
+    teaching, restorer = (_first(total, name) for name in ("teacher", "restore"))
+    if identity.judged == "teacher":
+        if teaching is None:
+            raise UserError(f"the recipe judges the teacher, and {identity.objective} has none; drop `judged`")
+        model = cast(nn.Module, teaching.teacher)
+
+    def untrained() -> nn.Module:
+        return build.model_of(identity).to(next(model.parameters()).device)
+
+    embedded = Embedded(model, teaching, split, untrained) if identity.knn else None
     if identity.kind == "run":
-        return Classification(identity, model, split)
-    restorer = next((term for term in total.terms if hasattr(term, "restore")), None)
+        return Classification(identity, model, split, embedded)
     epochs = sum(phase.epochs for phase in identity.phases)
-    return Pretraining(identity, model, restorer, split, folder, epochs)
+    return Pretraining(identity, model, restorer, split, folder, epochs, embedded)
+
+
+def _first(total: Total, name: str) -> nn.Module | None:
+    """The first of its terms that has something of that name."""
+    return next((term for term in total.terms if hasattr(term, name)), None)

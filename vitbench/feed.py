@@ -4,7 +4,7 @@ Data that is too large for the device stays on the host, often a memory map of a
 while a step is taken; the step reads one tensor that stays where it is, so it can be captured all the same.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Protocol
 
@@ -13,7 +13,8 @@ from torch import Tensor
 
 VERSION = 1  # of how augmented images are drawn: raised when a seed gives other ones
 
-Augment = Callable[[Tensor], Tensor]  # images (B, 3, H, W) uint8 to such images, drawing as it goes
+Seen = Mapping[str, Tensor]  # of each image (B, ...), what a step sees of it; see `vitbench.views.of`
+Augment = Callable[[Tensor], Seen]  # images (B, 3, H, W) uint8 to what is seen of them, drawing as it goes
 # Bytes of images that a CPU augments at once, those of the next steps too: of a small batch the calls cost it more than
 # the work, see docs/decisions/0015-augmentation-on-a-cpu.md.
 AHEAD = 2**22
@@ -28,8 +29,8 @@ class Feed(Protocol):
     def ready(self, at: int) -> None:
         """Have the images of a step where `pick` reads them; called before the step, and outside of a capture."""
 
-    def pick(self, index: Tensor) -> Tensor:
-        """Images (B, 3, H, W) of the numbers (B,), both on the device; part of the step."""
+    def pick(self, index: Tensor) -> Seen:
+        """Of the numbers (B,), on the device: `images` (B, V, 3, H, W) and further views; part of the step."""
 
     @property
     def at(self) -> int:
@@ -64,9 +65,9 @@ class Resident:
     def ready(self, at: int) -> None:
         """They are there."""
 
-    def pick(self, index: Tensor) -> Tensor:
+    def pick(self, index: Tensor) -> Seen:
         """By number."""
-        return self.images.index_select(0, index)  # (B, 3, H, W)
+        return _plain(self.images.index_select(0, index))
 
 
 class Carried:
@@ -106,9 +107,9 @@ class Carried:
         after = at + 1
         self.next = (after, self.thread.submit(self._gather, after)) if after < len(self.batches) else None
 
-    def pick(self, index: Tensor) -> Tensor:
+    def pick(self, index: Tensor) -> Seen:
         """What `ready` brought; the numbers are those of its batch."""
-        return self.there
+        return _plain(self.there)
 
     def _gather(self, at: int) -> None:
         if self.copied[at % 2] is not None:
@@ -132,9 +133,9 @@ class Augmented:
         """Likewise."""
         self.feed.ready(at)
 
-    def pick(self, index: Tensor) -> Tensor:
+    def pick(self, index: Tensor) -> Seen:
         """What it picks, augmented."""
-        return self.augment(self.feed.pick(index))
+        return self.augment(self.feed.pick(index)["images"].squeeze(1))
 
 
 class Ahead:
@@ -149,7 +150,7 @@ class Ahead:
     def __init__(self, images: Tensor, augment: Augment, steps: int) -> None:
         self.images, self.augment, self.steps = images, augment, steps
         self.batches = torch.empty(0, 0, dtype=torch.int64)
-        self.levels: tuple[Tensor, ...] = ()
+        self.seen: tuple[Seen, ...] = ()
         self.at = 0
 
     def begin(self, batches: Tensor) -> None:
@@ -159,12 +160,18 @@ class Ahead:
     def ready(self, at: int) -> None:
         """They are made when they are picked."""
 
-    def pick(self, index: Tensor) -> Tensor:
+    def pick(self, index: Tensor) -> Seen:
         """Those of the step that comes next; the numbers are those of its batch."""
         place = self.at % self.steps
         if place == 0:
             coming = self.batches[self.at : self.at + self.steps]
-            levels = self.augment(self.images.index_select(0, coming.flatten()))  # (steps * B, 3, H, W)
-            self.levels = levels.reshape(*coming.shape, *levels.shape[1:]).unbind()
+            seen = self.augment(self.images.index_select(0, coming.flatten()))  # (steps * B, V, 3, H, W)
+            parts = {name: one.view(*coming.shape, *one.shape[1:]).unbind() for name, one in seen.items()}
+            self.seen = tuple(dict(zip(parts, step, strict=True)) for step in zip(*parts.values(), strict=True))
         self.at = (self.at + 1) % len(self.batches)  # where an epoch's only step is timed, it is taken again
-        return self.levels[place]
+        return self.seen[place]
+
+
+def _plain(images: Tensor) -> Seen:
+    """Images (B, 3, H, W) as they are, one version of each."""
+    return {"images": images.unsqueeze(1)}  # (B, 1, 3, H, W)

@@ -47,7 +47,7 @@ class History:
     def epoch_seconds(self, case: Case) -> float:
         """What one epoch will take, 0 where nothing is known; the least that can be saved."""
         epochs = sum(phase.epochs for phase in identity.phases_of(case, self.session.options.budget))
-        return (self.seconds(case) or 0.0) / epochs
+        return (self.seconds(case) or 0.0) / max(1, epochs)
 
     def _done(self, cases: Iterable[Case]) -> Iterable[tuple[Case, float]]:
         for case in _distinct(cases, self.session.options.budget):

@@ -7,7 +7,7 @@ Computed from names, data files and source text, without torch.
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
@@ -21,6 +21,11 @@ from vitbench.objective import Call, Objective
 
 # What is measured on what is trained, by the kind of the recipe.
 MEASURED = {"run": ("measure/accuracy", "measure/attack"), "pretraining": ("measure/reconstruction",)}
+OF_EMBEDDINGS = ("measure/knn", "measure/collapse")  # where a recipe asks for `knn`
+OF_PROBES = {"": (), "linear": ("probe", "measure/linear", "measure/knn")}
+# What came later, and leaves the keys of the runs that have nothing of it as they were.
+LATER = {"micro_batch": None, "pretraining": None, "probe": "", "knn": False, "judged": "student"}
+LATER_OF_PHASES = {"views": (), "turning": None}
 QUICK_SIZE = 32  # H and W in pixels that the tiny networks are made for
 
 
@@ -43,6 +48,7 @@ class Identity:
             empty where it starts from scratch.
         versions: of the leaves, the training loop and the measurements.
         pretraining: the run whose weights, all but the classifier's, the network starts from.
+        probe, knn, judged: as of `Recipe`.
         micro_batch: images that go through the network at once, where that is not the whole batch.
         machine: what a timing depends on besides: device, engine, threads, versions; empty for the other kinds.
     """
@@ -60,6 +66,9 @@ class Identity:
     evaluation: tuple[Call, ...] = ()
     weights: str = ""
     pretraining: "Identity | None" = None
+    probe: str = ""
+    knn: bool = False
+    judged: str = "student"
     stored_size: int | None = None
     seed: int = 0
     precision: str = "fp32"
@@ -69,8 +78,8 @@ class Identity:
     def content(self) -> dict[str, Any]:
         """The same as plain data, as it stands in the record."""
         plain: dict[str, Any] = json.loads(json.dumps(asdict(self, dict_factory=_kept), default=dict, sort_keys=True))
-        for name in ("micro_batch", "pretraining"):  # which came later, and left the keys of older runs as they were
-            if plain[name] is None:
+        for name, nothing in LATER.items():
+            if plain[name] == nothing:
                 del plain[name]
         if self.pretraining is not None:
             plain["pretraining"] = self.pretraining.content()
@@ -103,7 +112,8 @@ class Identity:
 
 def _kept(fields: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     """Without `Phase.elsewhere`: what came of it is there."""
-    return {name: value for name, value in fields if name != "elsewhere"}
+    found = {name: value for name, value in fields if name != "elsewhere"}
+    return {name: value for name, value in found.items() if name not in LATER_OF_PHASES or value}
 
 
 def digest(content: Mapping[str, Any]) -> str:
@@ -144,7 +154,9 @@ def of_run(
     phases = phases_of(case, budget)
     size, stored = sizes_of(case, budget, image_size)
     evaluation = () if budget == Budget.QUICK else case.recipe.evaluation
-    core = ["train", "learner", *MEASURED[case.recipe.kind], *_augmentations(phases, evaluation)]
+    recipe = case.recipe
+    measured = {*MEASURED[recipe.kind], *OF_PROBES[recipe.probe], *(OF_EMBEDDINGS if recipe.knn else ())}
+    core = ["train", "learner", *sorted(measured), *_augmentations(phases, evaluation)]
     return Identity(
         kind=case.recipe.kind,
         model=model,
@@ -160,6 +172,9 @@ def of_run(
         evaluation=evaluation,
         weights=(weights or "absent") if case.recipe.start == "published" else "",
         pretraining=None if before is None else of_run(before, budget=budget, image_size=image_size, **given),
+        probe=recipe.probe,
+        knn=recipe.knn,
+        judged=recipe.judged,
         **given,
     )
 
@@ -265,11 +280,19 @@ def sizes_of(case: Case, budget: Budget, image_size: int | None = None) -> tuple
 
 def _augmentations(phases: Iterable[Phase], evaluation: Iterable[Call]) -> list[str]:
     """Files that the operations of a run stand on, and no others: a new operation leaves old runs valid."""
-    names = {call.name for phase in phases for call in (*phase.augmentation, phase.mixing) if call}
+    names = {call.name for phase in phases for call in _operations(phase)}
     names |= {call.name for call in evaluation}
     files = {file for name in names for file in leaves.modules_of_operation(name)}
-    fed = ["feed"] if any(phase.augmentation for phase in phases) else []  # in which order images are drawn for
-    return ["augment", *fed, *sorted(files)] if names else []
+    fed = ["feed"] if any(phase.augmentation or phase.views or phase.turning for phase in phases) else []
+    seen = ["views"] if any(phase.views or phase.turning for phase in phases) else []
+    # In which order images are drawn for is of the feed.
+    return ["augment", *fed, *seen, *sorted(files)] if names else []
+
+
+def _operations(phase: Phase) -> Iterator[Call]:
+    yield from phase.augmentation
+    yield from (call for view in phase.views for call in view.augmentation)
+    yield from filter(None, (phase.turning, phase.mixing))
 
 
 @cache

@@ -7,14 +7,13 @@ the number of the step itself. So the same step can be taken again and again, or
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from vitbench import feed, optimizer
-from vitbench.augment import compose, mixer, to_float
+from vitbench import feed, optimizer, views
+from vitbench.augment import mixer, to_float
 from vitbench.case import Phase
 from vitbench.contracts import Images, Output, Step
 from vitbench.errors import NonFinite, UserError
@@ -60,6 +59,16 @@ def factor(moves: Mapping[str, float] | None, epoch: int) -> float:
         return 1.0
     rise, end = moves["rise_epochs"], moves["end_epoch"]
     return epoch / rise if epoch <= rise else max(0.0, 1 - (epoch - rise) / (end - rise))
+
+
+def _as_number(seen: Tensor) -> Tensor:
+    """Levels as numbers in [0, 1]; what is none, such as turns, as a tensor of its own."""
+    return to_float(seen) if seen.dtype == torch.uint8 else seen.clone()
+
+
+def _by_version(seen: Tensor) -> Tensor:
+    """Of b images n views each (b, n, ...), one view of all and then the next of all (n * b, ...)."""
+    return seen.transpose(0, 1).flatten(0, 1)
 
 
 class Learner:
@@ -110,9 +119,7 @@ class Learner:
         self.steps_per_epoch = len(data) // phase.batch_size
         self.mix = mixer(phase.mixing.arguments, data.classes) if phase.mixing else None
         self.draws = {name: torch.Generator(self.device) for name in DRAWS}
-        augmentation = compose((call.name, call.arguments) for call in phase.augmentation)
-        augment = partial(augmentation.levels, generator=self.draws["augment"])
-        self.feed = feed.of(data.images, phase.batch_size, self.device, augment if augmentation.operations else None)
+        self.feed = feed.of(data.images, phase.batch_size, self.device, views.of(phase, self.draws["augment"]))
         self.labels = data.labels.to(self.device)
         self.optimizer, self.rates = optimizer.make(
             self.trained, phase, steps_per_epoch=self.steps_per_epoch, device=self.device
@@ -178,11 +185,11 @@ class Learner:
         """Take the step that comes next in the plan; nothing in it waits for the device."""
         plan = self.plan
         index = plan.batches.index_select(0, plan.at).view(-1)  # (B,)
-        images = to_float(self.feed.pick(index))  # (B, 3, H, W) in [0, 1]
-        labels, targets = self.labels.index_select(0, index), None  # (B,)
+        whole = {name: _as_number(one) for name, one in self.feed.pick(index).items()}  # images (B, V, 3, H, W)
+        whole["labels"] = self.labels.index_select(0, index)  # (B,)
         if self.mix is not None:
-            images, targets = self.mix(images, labels, generator=self.draws["augment"])  # (B, 3, H, W), (B, K)
-        whole = {"images": images, "labels": labels} | ({} if targets is None else {"targets": targets})
+            mixed = self.mix(whole["images"].squeeze(1), whole["labels"], generator=self.draws["augment"])
+            whole["images"], whole["targets"] = mixed[0].unsqueeze(1), mixed[1]  # (B, 1, 3, H, W), (B, K)
         split = {name: one.split(self.micro_batch) for name, one in whole.items()}
         parts = [dict(zip(split, part, strict=True)) for part in zip(*split.values(), strict=True)]
         losses = torch.stack([self._gradients(part) for part in parts])  # (parts, 1 + T)
@@ -199,21 +206,25 @@ class Learner:
         """Add the gradients of a part of the batch, as its share of it; returns its losses (1 + T,).
 
         Args:
-            part: `images` (b, 3, H, W), `labels` (b,) and, where they were mixed, `targets` (b, K).
+            part: of b images `images` (b, V, 3, H, W), `labels` (b,), and where there are some `turns` (b, V), `local`
+                (b, L, 3, h, w) and, where labels were mixed, `targets` (b, K).
         """
-        plan, images = self.plan, part["images"]
+        plan, seen, versions = self.plan, part["images"], part["images"].shape[1]
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
             step = Step(
-                images=images,
-                labels=part["labels"],
+                images=_by_version(seen),  # (V * b, 3, H, W)
+                labels=part["labels"].repeat(versions),
                 targets=part.get("targets"),
+                versions=versions,
+                turns=_by_version(part["turns"]) if "turns" in part else None,
+                views={"local": _by_version(part["local"])} if "local" in part else {},
                 model=self.network,
                 forward=self.forward,
                 progress=plan.progress.index_select(0, plan.at).view(()),
                 generator=self.draws["terms"],
             )
             loss, raw = self.total(step, plan.factors.index_select(0, plan.at).view(-1))
-        (loss * (len(images) / self.phase.batch_size)).backward()
+        (loss * (len(seen) / self.phase.batch_size)).backward()
         return torch.cat([loss.detach().view(1), raw])
 
     def epoch(self, number: int, *, advance: Callable[[], None], tell: Callable[[int, float], None]) -> Tensor:

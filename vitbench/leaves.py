@@ -336,6 +336,25 @@ def check_objective(objective: Objective, *, where: str = "") -> None:
         leaf.check_arguments(set(leaf.constant("TINY", {})), where=f"{leaf.path}: TINY")
 
 
+def check_versions(objective: Objective, versions: int, *, where: str = "") -> None:
+    """Refuse an objective with a term that compares more versions of an image than there are.
+
+    Args:
+        versions: V, that a batch has of each image.
+
+    Raises:
+        UserError: naming the term.
+    """
+    for name in objective.names:
+        needed = find("terms", name).constant("VERSIONS", 1)
+        if needed > versions:
+            place = f"{where}: " if where else ""
+            raise UserError(
+                f"{place}{name} compares {needed} versions of each image, and the recipe makes {versions}: "
+                "take one with `views`, or give it some"
+            )
+
+
 @cache
 def _find_foreign(kind: Kind, name: str) -> Leaf:
     what = f"{SINGULAR[kind]} {name!r}"

@@ -19,6 +19,8 @@ from vitbench.errors import UserError
 # torch's own, with one kernel for all parameters and a learning rate that may stay on the device.
 FUSED = ("adam", "adamw", "sgd", "momentum")
 
+COUNTERS = ("lookahead_step",)  # steps that an optimizer counts among its options
+
 Rates = Callable[[int], list[float]]  # step of the phase to the learning rate of each parameter group
 
 
@@ -108,7 +110,10 @@ def set_rates(optimizer: torch.optim.Optimizer, rates: Tensor) -> None:
 def restore(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
     """Load a state dict, whatever device it was made on; options, learning rates among them, stay those of here."""
     kept = [{name: value for name, value in group.items() if name != "params"} for group in optimizer.param_groups]
-    groups = [here | {"params": saved["params"]} for here, saved in zip(kept, state["param_groups"], strict=True)]
+    groups = [
+        here | {name: saved[name] for name in ("params", *COUNTERS) if name in saved}
+        for here, saved in zip(kept, state["param_groups"], strict=True)
+    ]
     optimizer.load_state_dict({**state, "param_groups": groups})
     for group, here in zip(optimizer.param_groups, kept, strict=True):
         group["lr"] = here["lr"]  # the very tensor, not the copy that loading made

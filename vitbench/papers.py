@@ -86,7 +86,7 @@ def load(path: Path) -> Paper:
         paper=path.stem,
         models=models,
         defaults={key: recipes.arguments(key, section) for key, section in terms.items()},
-        recipes={key: recipes.read(key, section) for key, section in readable.items()},
+        recipes=recipes.read_all(readable),
         standings={key: _standing(key, section) for key, section in top.section("datasets").sections()},
         terms=named_terms,
         labels=named_recipes,

@@ -49,12 +49,22 @@ def classifier(model: nn.Module) -> set[str]:
     Raises:
         UserError: if it does not tell which that is.
     """
+    layer = layer_of(model)
+    found = [name for name, module in model.named_modules() if module is layer]
+    return {name for name in model.state_dict() if name.startswith(tuple(f"{one}." for one in found))}
+
+
+def layer_of(model: nn.Module) -> nn.Module:
+    """The last layer of a model.
+
+    Raises:
+        UserError: if it does not tell which that is.
+    """
     network: Any = getattr(model, "network", model)
     layer = network.get_classifier() if hasattr(network, "get_classifier") else None
-    found = [name for name, module in model.named_modules() if isinstance(layer, nn.Module) and module is layer]
-    if not found:
+    if not isinstance(layer, nn.Module) or not any(module is layer for module in model.modules()):
         raise UserError(
-            f"{type(network).__name__} cannot be fine-tuned: a pre-trained network tells its classifier by "
+            f"{type(network).__name__} cannot be fine-tuned or probed: a pre-trained network tells its classifier by "
             "get_classifier(), as timm's do; give it one"
         )
-    return {name for name in model.state_dict() if name.startswith(tuple(f"{one}." for one in found))}
+    return layer

@@ -1,20 +1,26 @@
 """Reads the recipes of a paper's data file; where a number is wrong, file and line are named."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
 from vitbench import leaves
-from vitbench.case import Elsewhere, Phase, Pretraining, Recipe
+from vitbench.case import Elsewhere, Phase, Pretraining, Recipe, View
 from vitbench.errors import UserError
 from vitbench.objective import Call, Value, parse, parse_call
 from vitbench.sections import Section
 
 PHASES = ("phases", "quick")
+JUDGED = ("student", "teacher")
+VIEWS = ("global", "masked", "local")
+LABELLING = {"mixing": "mix", "turning": "quarter_turn"}  # keys of operations that make labels too, and their names
 BASE_BATCH = 256  # images that `base_lr` is the learning rate of a step of (Goyal et al. 2017, arXiv:1706.02677)
 # timm's names of the optimizers that recipes in this field are written with.
-OPTIMIZERS = ("adam", "adamw", "sgd", "momentum", "nadamw", "lamb", "lars", "lion", "muon", "rmsprop", "adafactor")
+OPTIMIZERS = (
+    *("adam", "adamw", "sgd", "momentum", "nadamw", "lamb", "lars", "lion", "muon", "rmsprop", "adafactor"),
+    "lookahead_adamw",
+)
 
 
 def read(key: str, section: Section) -> Recipe:
@@ -24,8 +30,9 @@ def read(key: str, section: Section) -> Recipe:
         UserError: for an unknown, missing or impossible value.
     """
     own = ("protocol", "selection", "start", "image_size", "stored_size", "evaluation", "terms", "pretraining")
-    section.keys(*own, *PHASES)
-    phases, quick = _phases(section)
+    section.keys(*own, "probe", "knn", "judged", "against", "splits", *PHASES)
+    probe = section.one_of("probe", ["linear"]) if "probe" in section.content else ""
+    phases, quick = _phases(section, may_be_none=bool(probe))
     sizes = {name: _positive(section, name, int) for name in ("image_size", "stored_size") if name in section.content}
     if len(sizes) == 2 and sizes["stored_size"] < sizes["image_size"]:
         where, (seen, stored) = f"{section.where('stored_size')} [{section.name}]", sizes.values()
@@ -42,7 +49,33 @@ def read(key: str, section: Section) -> Recipe:
         evaluation=tuple(_operations(section, "evaluation")),
         terms={name: arguments(name, one) for name, one in section.section("terms").sections()},
         pretraining=_pretraining(section, has_quick=bool(quick)),
+        probe=probe,
+        knn=section.get("knn", bool, False),
+        judged=section.one_of("judged", JUDGED, "student"),
+        splits=dict(_splits(section.section("splits"))),
     )
+
+
+def read_all(sections: Mapping[str, Section]) -> dict[str, Recipe]:
+    """Read `[recipes]`, of which one may name another `against` which its method is held.
+
+    Raises:
+        UserError: for an unknown, missing or impossible value.
+    """
+    found = {key: read(key, section) for key, section in sections.items()}
+    for key, section in sections.items():
+        if "against" in section.content:
+            others = [name for name in found if name != key and "against" not in sections[name].content]
+            found[key] = replace(found[key], against=found[section.one_of("against", others)])
+    return found
+
+
+def _splits(section: Section) -> Iterator[tuple[str, str]]:
+    for dataset in section.content:
+        split = section.get(dataset, str)
+        for name in (dataset, split):
+            leaves.find("datasets", name, where=section.where(dataset))
+        yield dataset, split
 
 
 def arguments(term: str, section: Section) -> dict[str, Value]:
@@ -61,10 +94,10 @@ def arguments(term: str, section: Section) -> dict[str, Value]:
     return dict(section.content)
 
 
-def _phases(section: Section) -> tuple[tuple[Phase, ...], tuple[Phase, ...]]:
+def _phases(section: Section, *, may_be_none: bool = False) -> tuple[tuple[Phase, ...], tuple[Phase, ...]]:
     """The paper's, at least one, and ours of the quick budget."""
     phases = tuple(_phase(one) for one in section.list_of_sections("phases"))
-    if not phases:
+    if not phases and not may_be_none:
         where = f"{section.where()} [{section.name}]"
         raise UserError(f"{where}: a recipe has at least one phase; add [[{section.name}.phases]]")
     return phases, tuple(_quick_phase(one) for one in section.list_of_sections("quick"))
@@ -75,7 +108,7 @@ def _pretraining(recipe: Section, *, has_quick: bool) -> Pretraining | None:
     if "pretraining" not in recipe.content:
         return None
     section = recipe.section("pretraining")
-    section.keys("objective", "dataset", *PHASES)
+    section.keys("objective", "dataset", "judged", *PHASES)
     where = f"{section.where()} [{section.name}]"
     if recipe.content.get("start", "scratch") != "scratch":
         raise UserError(f"{where}: a recipe starts from a pre-training of its own or from published weights, got both")
@@ -86,11 +119,14 @@ def _pretraining(recipe: Section, *, has_quick: bool) -> Pretraining | None:
     if dataset:
         leaves.find("datasets", dataset, where=section.where("dataset"))
     phases, quick = _phases(section)
-    if bool(quick) != has_quick:
+    for phase in (*phases, *quick):
+        leaves.check_versions(objective, phase.versions, where=section.where("objective"))
+    if bool(quick) != has_quick and not (quick and "probe" in recipe.content):
         raise UserError(
             f"{where}: expected [[{section.name}.quick]] where [[{recipe.name}.quick]] stands, got only one"
         )
-    return Pretraining(objective=objective, dataset=dataset, phases=phases, quick=quick)
+    judged = section.one_of("judged", JUDGED, "student")
+    return Pretraining(objective=objective, dataset=dataset, phases=phases, quick=quick, judged=judged)
 
 
 def _quick_phase(section: Section) -> Phase:
@@ -106,9 +142,8 @@ def _quick_phase(section: Section) -> Phase:
 
 
 def _phase(section: Section, *more: str) -> Phase:
-    section.keys(
-        *("epochs", "batch_size", "optimizer", "schedule", "augmentation", "mixing", "clip_grad", "weights", *more)
-    )
+    images = ("augmentation", "views", "turning", "mixing")
+    section.keys(*("epochs", "batch_size", "optimizer", "schedule", *images, "clip_grad", "weights", *more))
     epochs, batch_size = (_positive(section, key, int) for key in ("epochs", "batch_size"))
     optimizer = _optimizer(section.section("optimizer"), batch_size)
     return Phase(
@@ -117,7 +152,9 @@ def _phase(section: Section, *more: str) -> Phase:
         optimizer=optimizer,
         schedule=_schedule(section.section("schedule"), epochs, optimizer["lr"]),
         augmentation=tuple(_operations(section, "augmentation")),
-        mixing=_mixing(section),
+        views=_views(section),
+        turning=_labelling(section, "turning"),
+        mixing=_labelling(section, "mixing"),
         clip_grad=_positive(section, "clip_grad", float) if "clip_grad" in section.content else None,
         weights={name: _moves(name, one) for name, one in section.section("weights").sections()},
     )
@@ -208,8 +245,10 @@ def _operations(section: Section, key: str) -> Iterator[Call]:
 def _operation(text: str, where: str, key: str) -> Call:
     call = parse_call(text, where=where)
     operation = leaves.find_operation(call.name, where=where)
-    if (call.name == "mix") != (key == "mixing"):
-        raise UserError(f"{where}: mix, and nothing else, stands under the key `mixing`, got {call.name} in {key}")
+    wanted = LABELLING.get(key)
+    if call.name != wanted and (wanted or call.name in LABELLING.values()):
+        right = next((one for one, name in LABELLING.items() if name == call.name), "augmentation")
+        raise UserError(f"{where}: {call.name} stands under the key `{right}`, got it under `{key}`; move it there")
     if key == "evaluation" and call.name not in leaves.drawless():
         known = " or ".join(leaves.drawless())
         raise UserError(f"{where}: an evaluation draws nothing, got {call.name}; use {known}")
@@ -217,7 +256,29 @@ def _operation(text: str, where: str, key: str) -> Call:
     return call
 
 
-def _mixing(section: Section) -> Call | None:
-    if "mixing" not in section.content:
+def _labelling(section: Section, key: str) -> Call | None:
+    """The one operation under a key that makes labels besides images."""
+    if key not in section.content:
         return None
-    return _operation(section.get("mixing", str), section.where("mixing"), "mixing")
+    return _operation(section.get(key, str), section.where(key), key)
+
+
+def _views(section: Section) -> tuple[View, ...]:
+    if "views" not in section.content:
+        return ()
+    where = f"{section.where('views')} [{section.name}] views"
+    for key in {"augmentation", "mixing"} & section.content.keys():
+        raise UserError(f"{where}: each view has an augmentation of its own, got {key} of the phase as well; drop it")
+    views = tuple(_view(one) for one in section.list_of_sections("views"))
+    if all(view.is_local for view in views):
+        raise UserError(f"{where}: expected a view that is not local, for the batch to be made of, got none; add one")
+    if sum(view.is_local for view in views) > 1:
+        raise UserError(f"{where}: expected one kind of local view at most, got several; give one a larger count")
+    return views
+
+
+def _view(section: Section) -> View:
+    section.keys("name", "count", "augmentation")
+    count = _positive(section, "count", int) if "count" in section.content else 1
+    operations = tuple(_operations(section, "augmentation"))
+    return View(name=section.one_of("name", VIEWS), count=count, augmentation=operations)

@@ -14,8 +14,9 @@ import torch
 from safetensors.torch import save_model
 from torch import nn
 
-from vitbench import build, cost, examine, machine, pretrained, published, weights
+from vitbench import build, cost, examine, machine, pretrained, probe, published, weights
 from vitbench.augment import Augmentation, compose
+from vitbench.case import Phase
 from vitbench.checkpoints import Checkpoints
 from vitbench.contracts import Images, Split
 from vitbench.engine import Engine, of_device
@@ -110,10 +111,7 @@ def load_data(identity: Identity, setting: Setting) -> Split:
     evaluation = _composed(identity.evaluation)
     train = replace(split.train, classes=identity.classes)
     test = replace(split.test, prepare=evaluation.levels if identity.evaluation else None)
-    trained = [
-        (f"the augmentation of phase {n}", _composed(one.augmentation)) for n, one in enumerate(identity.phases, 1)
-    ]
-    for what, operations in (("the evaluation", evaluation), *trained):
+    for what, operations in (("the evaluation", evaluation), *_trained(identity.phases)):
         size = tuple(operations.levels(train.images[:1], generator=torch.Generator()).shape[-2:])
         if size != (identity.image_size, identity.image_size):
             raise UserError(
@@ -122,6 +120,16 @@ def load_data(identity: Identity, setting: Setting) -> Split:
             )
     device = torch.device(setting.device)
     return replace(split, train=_placed(train, device), test=_placed(test, device))
+
+
+def _trained(phases: Sequence[Phase]) -> Iterator[tuple[str, Augmentation]]:
+    """What makes the images that the network is trained on, but for small crops."""
+    for number, phase in enumerate(phases, 1):
+        if not phase.views:
+            yield f"the augmentation of phase {number}", _composed(phase.augmentation)
+        for view in phase.views:
+            if not view.is_local:
+                yield f"the {view.name} view of phase {number}", _composed(view.augmentation)
 
 
 def _composed(calls: Sequence[Call]) -> Augmentation:
@@ -164,6 +172,8 @@ def _train(identity: Identity, setting: Setting) -> Record:
             engine=engine,
             checkpoint=checkpoint,
         )
+        if identity.probe:
+            probe.install(examination.model, replace(split.train, prepare=split.test.prepare))
         if time.monotonic() + examination.remaining_seconds > setting.deadline:
             raise TimeUp("trained, but not yet judged; the same command goes on there")
         content = examination.after_training(curves)
@@ -174,7 +184,7 @@ def _train(identity: Identity, setting: Setting) -> Record:
         raise NonFinite(f"{lost}; the state is kept in {keeper.keep_failed(model, total)}") from None
     record = _record(identity, setting, started, clock, engine, **content)
     with write_atomically(keeper.folder / WEIGHTS) as temporary:
-        save_model(model, str(temporary))
+        save_model(examination.model, str(temporary))
     return record
 
 

@@ -61,7 +61,7 @@ class Selection:
     def _of(self, paper: Paper, table: Table) -> Iterator[Case]:
         quick = self.budget == Budget.QUICK
         # A recipe such as fine-tuning from published weights has no quick form.
-        runnable = [case for case in table.cases if case.recipe.quick or not quick]
+        runnable = [case for case in table.cases if case.recipe.has_quick or not quick]
         printed = [case for case in runnable if not quick or self.all_rows or is_settled(paper, case)]
         # What is pre-trained in print has a row from scratch here, which it is compared with.
         scratch = [case.baseline for case in printed if case.recipe.pretraining]
@@ -76,11 +76,22 @@ class Selection:
         objectives = [parse(text) for text in self.objectives]
         models = [Model(name=name, full=name, tiny=name, printed=name) for name in self.models]
         for case in printed:
-            yield from (replace(case, objective=objective, claims=()) for objective in objectives)
+            fitting = [one for one in objectives if case.recipe.phases and _has_versions(case, one)]
+            yield from (replace(case, objective=objective, claims=()) for objective in fitting)
             # Few networks can be pre-trained as a paper's own; any can be trained as the others of its table.
             for model in models if case.recipe.pretraining is None else ():
                 yield replace(case, model=model, claims=())
-                yield from (replace(case, model=model, objective=one, claims=()) for one in objectives)
+                yield from (replace(case, model=model, objective=one, claims=()) for one in fitting)
+
+
+def _has_versions(case: Case, objective: Objective) -> bool:
+    """Whether a recipe makes as many versions of an image as the terms of an objective compare."""
+    try:
+        for phase in (*case.recipe.phases, *case.recipe.quick):
+            leaves.check_versions(objective, phase.versions)
+    except UserError:
+        return False
+    return True
 
 
 def is_settled(paper: Paper, case: Case) -> bool:
@@ -117,8 +128,7 @@ def sizes(papers: Iterable[Paper], cases: Iterable[Case]) -> list[Case]:
 def trained(cases: Iterable[Case], budget: Budget) -> Iterator[Case]:
     """Cases, each after the pre-training that it starts from: whatever takes steps of its own."""
     for case in cases:
-        before = case.before(budget)
-        yield from (case,) if before is None else (before, case)
+        yield from (one for one in (case.before(budget), case) if one is not None and one.recipe.at(budget))
 
 
 def timings(cases: Iterable[Case]) -> list[Case]:

@@ -1,6 +1,7 @@
 """Reads the tables of a paper's data file: what is printed, number by number, and the cases that this makes.
 
-A row of a table is a model, an objective, then one number a column ("-": not printed). In a table `of = "datasets"`,
+A row of a table is a model, an objective, then one number a column ("-": not printed, "?": not printed either, and run
+all the same). In a table `of = "datasets"`,
 which makes no case, it is a data set, then one number a column.
 """
 
@@ -16,6 +17,7 @@ from vitbench.metrics import CONVENTIONS, METRICS
 from vitbench.objective import Objective, Value, parse
 from vitbench.sections import Section
 
+Place = tuple[str, str, str, str]  # model, objective, data set, recipe
 SOURCES = ("printed", "rerun", "read-off", "computed")
 _CELLS = ("columns", "rows", "note", "notes")
 _PART = (*_CELLS, "recipe", "recipes", "source", "status", "reason", "convention")
@@ -129,24 +131,34 @@ class Reader:
         own = {*kind.known, "parts"} - {"columns", "rows"} if has_parts else kind.known
         section.keys("title", "where", "of", *own)
         printed: list[Printed] = []
+        asked: list[tuple[Place, str]] = []
         for part in section.list_of_sections("parts") if has_parts else [section]:
             if has_parts:
                 part.keys(*kind.known)
-            printed += kind(self, part, section).read(printed)
-        if not printed:
+            one = kind(self, part, section)
+            printed += one.read(printed)
+            asked += one.asked()
+        if not printed and not asked:
             raise UserError(f"{section.where()} [{section.name}]: this table has no number; give it columns and rows")
         printed = _noted(section, printed)
         return Table(
             id=key,
             title=section.get("title", str),
             where=section.get("where", str),
-            columns=tuple(dict.fromkeys((one.dataset, one.claim.metric) for one in printed if one.recipes)),
-            cases=tuple(self._cases(key, printed)),
+            columns=tuple(
+                dict.fromkeys(
+                    [
+                        *((one.dataset, one.claim.metric) for one in printed if one.recipes),
+                        *((dataset, metric) for (_, _, dataset, _), metric in asked),
+                    ]
+                )
+            ),
+            cases=tuple(self._cases(key, printed, [place for place, _ in asked])),
             printed=tuple(printed),
         )
 
-    def _cases(self, table: str, printed: Sequence[Printed]) -> Iterator[Case]:
-        claims: dict[tuple[str, str, str, str], list[Claim]] = {}  # by model, objective, data set, recipe
+    def _cases(self, table: str, printed: Sequence[Printed], asked: Sequence[Place]) -> Iterator[Case]:
+        claims: dict[Place, list[Claim]] = {place: [] for place in asked}
         for one in printed:
             for recipe in one.recipes:
                 claims.setdefault((*one.cell, recipe), []).append(one.claim)
@@ -158,7 +170,7 @@ class Reader:
                 table=table,
                 model=self.models[model],
                 objective=parse(objective),
-                dataset=dataset,
+                dataset=self.recipes[recipe].splits.get(dataset, dataset),
                 recipe=self.recipes[recipe],
                 defaults=self._defaults(self.recipes[recipe]),
                 claims=tuple(found),
@@ -195,6 +207,17 @@ class _Part:
                 found.append(one)
         return found if self.section is self.table else _noted(self.section, found)
 
+    def asked(self) -> Iterator[tuple[Place, str]]:
+        """Cells that are run without a printed number, each with its metric: model, objective, data set, recipe."""
+        columns, recipes = self._columns(), self._recipes()
+        for row, where in zip(self.section.get("rows", list), self.section.places("rows"), strict=True):
+            cells = [column for column, value in zip(columns, row[2:], strict=True) if value == "?"]
+            if cells and not (recipes and all(dataset for dataset, _ in cells)):
+                raise UserError(f'{where}: "?" stands for a number that a recipe gives on a data set; name both')
+            for dataset, metric in cells:
+                for recipe in recipes:
+                    yield (row[0], str(self._objective(row[1], where)), dataset, recipe), metric
+
     def _columns(self) -> list[tuple[str, str]]:
         columns: list[tuple[str, str]] = []
         for column, where in zip(self.section.get("columns", list), self.section.places("columns"), strict=True):
@@ -226,7 +249,7 @@ class _Part:
         if recipes and not self.reader.models[model].full:
             raise UserError(f"{where}: {model} has no network; give it `full` in [models] to run it")
         for (dataset, metric), value in zip(columns, row[2:], strict=True):
-            if value != "-":
+            if value not in ("-", "?"):
                 claim = _claim(metric, value, self._standing(dataset), where=where)
                 yield Printed(
                     claim=replace(claim, source=source, convention=self._convention(metric)),
@@ -245,6 +268,9 @@ class _Part:
         objective = parse(text, where=where)
         ours = tuple(one for one in objective if is_run or one.name not in self.reader.terms)
         leaves.check_objective(Objective(summands=ours), where=where)
+        for recipe in (self.reader.recipes[name] for name in self._recipes()):
+            for phase in (*recipe.phases, *recipe.quick):
+                leaves.check_versions(objective, phase.versions, where=where)
         return objective
 
     def _holder(self, *keys: str) -> Section:
@@ -305,6 +331,10 @@ class _DatasetPart(_Part):
         for (_, metric), value in zip(columns, row[1:], strict=True):
             if value != "-":
                 yield Printed(claim=_claim(metric, value, SIZE, where=where), dataset=row[0])
+
+    def asked(self) -> Iterator[tuple[Place, str]]:
+        """None: a data set is not run."""
+        yield from ()
 
 
 def _subject(one: Printed) -> str:

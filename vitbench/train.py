@@ -81,6 +81,8 @@ def train(
     start = checkpoint or {"phase": 0, "epoch": 0, "curves": []}
     curves: list[dict[str, Any]] = list(start["curves"])
     done = sum(phase.epochs for phase in phases[: start["phase"]]) + start["epoch"]
+    if not phases:  # of a network that is only judged
+        return curves
     if start["phase"] >= len(phases) or start["epoch"] > phases[start["phase"]].epochs or len(curves) != done:
         raise Unfit("it stands at an epoch that this training does not have")
     engine = engine or Engine()

@@ -21,7 +21,6 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from PIL import Image
@@ -135,12 +134,15 @@ def run_batched(images: Tensor, augmentation: Augmentation, setting: Setting, ge
     normalize, labels = Normalize(MEAN, STD), torch.arange(IMAGES) % CLASSES
     start = seconds(setting)
     order = torch.randint(IMAGES, (setting.batches, setting.batch), generator=generator)
-    augment = partial(augmentation.levels, generator=generator)
+
+    def augment(some: Tensor) -> feed.Seen:
+        return {"images": augmentation.levels(some, generator=generator).unsqueeze(1)}
+
     source = feed.of(images, setting.batch, images.device, augment)
     source.begin(order)
     for at, index in enumerate(order):
         source.ready(at)
-        augmented = to_float(source.pick(index))
+        augmented = to_float(source.pick(index)["images"].squeeze(1))
         if setting.whole:
             picked = labels.index_select(0, index)
             options = {"mixup": 0.8, "cutmix": 1.0, "smoothing": 0.1}
