@@ -245,6 +245,24 @@ def test_an_augmentation_applies_its_operations_in_order_from_one_generator():
     assert torch.equal(composed, TF.convert_image_dtype(by_hand, torch.float32))
 
 
+JITTER = {"brightness": 0.4, "contrast": 0.4, "saturation": 0.2, "hue": 0.1, "probability": 0.8}
+OF_DINO = [("flip", {}), ("colour_jitter", JITTER), ("greyscale", {}), ("gaussian_blur", {}), ("solarise", {})]
+ERASING = ("erase", {"probability": 1.0, "min_area": 0.4, "max_area": 0.6, "mode": "const"})
+
+
+@pytest.mark.parametrize(("side", "size"), [(32, 32), (32, 16), (224, 224), (224, 96)])
+def test_the_views_of_dino_and_a_masked_one_are_made_of_a_batch(side, size):
+    images = position_coded(12, height=side, width=side)
+    made = augment.compose([("random_resized_crop", {"size": size}), *OF_DINO]).levels(images, generator=seeded(9))
+    assert (made.shape, made.dtype) == ((12, 3, size, size), torch.uint8)
+    masked = augment.compose([("random_resized_crop", {"size": size, "min_scale": 0.4}), ERASING])
+    levels = masked.levels(images, generator=seeded(9))
+    mean = torch.tensor([124, 116, 104], dtype=torch.uint8)  # ImageNet's, 0 once it is normalised
+    erased = (levels == mean.view(3, 1, 1)).all(1).flatten(1).float().mean(1)
+    # Of a thousand images of this range, about one gets no rectangle, because none of ten draws fits.
+    assert ((erased > 0.37) & (erased < 0.63)).all()
+
+
 def test_a_network_can_be_trained_on_what_an_augmentation_makes():
     calls = [("random_resized_crop", {}), ("flip", {}), ("rand_augment", {}), ("erase", {})]
     images = augment.compose(calls)(position_coded(64), generator=seeded(9))
