@@ -358,18 +358,18 @@ where = "there"
 [[tables."6".parts]]
 recipe = "jft-300m"
 columns = ["cifar10", "jft"]
-rows = [["vit", "ce + 0.5*simclr", 80.0, 60.0], ["layer", "", "-", 50.0]]
+rows = [["vit", "ce + 0.5*byol", 80.0, 60.0], ["layer", "", "-", 50.0]]
 [[tables."6".parts]]
 recipe = "other"
 columns = ["cifar10"]
-rows = [["vit", "ce + 0.5*simclr", 81.0]]
+rows = [["vit", "ce + 0.5*byol", 81.0]]
 """
 
 
 def named(tmp_path, **changes):
     """The paper with a term, two recipes and a model that are only named, and a table of them."""
     text = TEXT.replace("[terms]\n", 'layer = { printed = "a layer" }\n[terms]\n')
-    text = text.replace("[datasets]\n", '[terms.simclr]\nstatus = "printed-only"\nreason = "no loss"\n[datasets]\n')
+    text = text.replace("[datasets]\n", '[terms.byol]\nstatus = "printed-only"\nreason = "no loss"\n[datasets]\n')
     recipes = (
         '[recipes]\njft-300m = { status = "printed-only", reason = "quoted" }\n'
         'other = { status = "printed-only", reason = "quoted, too" }\n'
@@ -386,10 +386,10 @@ def test_what_is_only_named_stands_in_print_told_apart_by_recipe_and_makes_no_ca
     found = table(paper, "6")
     assert (found.cases, found.columns) == ((), ())
     assert [(one.cell, one.claim.value, one.label, one.claim.reason) for one in found.printed] == [
-        (("vit", "ce + 0.5*simclr", "cifar10"), 80.0, "jft-300m", "quoted"),
-        (("vit", "ce + 0.5*simclr", "jft"), 60.0, "jft-300m", "quoted"),
+        (("vit", "ce + 0.5*byol", "cifar10"), 80.0, "jft-300m", "quoted"),
+        (("vit", "ce + 0.5*byol", "jft"), 60.0, "jft-300m", "quoted"),
         (("layer", "", "jft"), 50.0, "jft-300m", "quoted"),
-        (("vit", "ce + 0.5*simclr", "cifar10"), 81.0, "other", "quoted, too"),
+        (("vit", "ce + 0.5*byol", "cifar10"), 81.0, "other", "quoted, too"),
     ]
     assert {one.claim.status for one in found.printed} == {Status.PRINTED_ONLY}
     assert set(paper.recipes) == {"paper", "code", "rerun"}
@@ -401,15 +401,15 @@ def test_what_is_only_named_stands_in_print_told_apart_by_recipe_and_makes_no_ca
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ('recipe = "other"', 'recipe = "paper"', "unknown term 'simclr'"),
+        ('recipe = "other"', 'recipe = "paper"', "unknown term 'byol'"),
         (
             'recipe = "jft-300m"\ncolumns = ["cifar10", "jft"]',
             'recipe = "paper"\ncolumns = ["jft", "cifar10"]',
             "'jft'",
         ),
-        ('"ce + 0.5*simclr", 80.0', '"ce + 0.5*simcrl", 80.0', "unknown term 'simcrl'"),
+        ('"ce + 0.5*byol", 80.0', '"ce + 0.5*boyl", 80.0', "unknown term 'boyl'"),
         ('recipe = "jft-300m"', 'recipe = "jft-300"', "unknown recipe 'jft-300'; did you mean jft-300m"),
-        ('recipe = "other"', 'recipe = "jft-300m"', "vit under ce + 0.5*simclr stands in this table before"),
+        ('recipe = "other"', 'recipe = "jft-300m"', "vit under ce + 0.5*byol stands in this table before"),
         (
             'recipe = "rerun"\ncolumns = ["cifar10"]\nrows = [["vit"',
             'recipe = "rerun"\ncolumns = ["cifar10"]\nrows = [["layer"',

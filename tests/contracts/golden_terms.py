@@ -14,6 +14,7 @@ Without `--write` the entries of today's code are printed instead.
 import argparse
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -71,14 +72,27 @@ def inputs(seed: int = 0) -> tuple[nn.Parameter, nn.Parameter]:
 
 
 def step(grid: Tensor, logits: Tensor, *, generator: torch.Generator | None, model: nn.Module | None = None) -> Step:
-    """A training step whose model gave this grid and these logits, and can look at some of its patches."""
-    images = torch.rand(BATCH, 3, 32, 48, generator=torch.Generator().manual_seed(0), device="cpu")
+    """A training step whose model gave this grid and these logits, and can look at some of its patches.
+
+    There are two versions of each image, and each is said to be turned. Of images that a term makes itself the
+    embedding is another one: it has some of their pixels added.
+    """
+    drawn = torch.rand(BATCH, 3, 32, 48, generator=torch.Generator().manual_seed(0), device="cpu")
+    images = drawn.to(grid)
     out = Output(logits=logits, embedding=grid.mean(dim=(2, 3)), grids=(grid,))
+
+    def forward(shown: Tensor) -> Output:
+        if shown is images:
+            return out
+        return replace(out, embedding=out.embedding + shown[:, :, ::16, ::12].flatten(1))  # 3 x 2 x 4 are 24
+
     return Step(
-        images=images.to(grid),
+        images=images,
         labels=torch.arange(BATCH, device=grid.device) % SHAPE.classes,
+        versions=2,
+        turns=torch.arange(BATCH, device=grid.device) % 4,
         model=(model or Patches()).to(grid),
-        forward=lambda images: out,
+        forward=forward,
         progress=grid.new_zeros(()),
         generator=generator,
     )

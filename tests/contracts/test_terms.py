@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from vitbench.leaves import find, known
 
@@ -41,6 +42,18 @@ def global_generators():
     return torch.get_rng_state().tolist(), random.getstate(), numpy_state[1].tolist(), numpy_state[2]
 
 
+class NothingRead(TorchDispatchMode):
+    """Refuses what no captured step may do: a number read on the host, or a size that values decide."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        assert func not in (
+            torch.ops.aten._local_scalar_dense.default,
+            torch.ops.aten.nonzero.default,
+            torch.ops.aten.masked_select.default,
+        ), func
+        return func(*args, **(kwargs or {}))
+
+
 def count(term):
     return sum(p.numel() for p in term.parameters())
 
@@ -55,6 +68,13 @@ def test_version_and_tiny_are_literals_that_need_no_import(name):
     assert type(version) is int
     assert version >= 1
     assert isinstance(tiny, dict)
+
+
+@every_term
+def test_it_needs_a_number_of_versions_of_each_image(name):
+    versions = constants(name).get("VERSIONS", 1)
+    assert type(versions) is int
+    assert 1 <= versions <= a_step().versions
 
 
 @every_term
@@ -100,6 +120,14 @@ def test_it_runs_on_meta(name, tiny):
         term = golden_terms.build(name, **options_of(name, tiny))
         loss = term(golden_terms.step(grid, logits, generator=None))
     assert (loss.device.type, loss.shape) == ("meta", ())
+
+
+@every_form
+@every_term
+def test_a_step_reads_nothing_on_the_host_and_has_fixed_shapes(name, tiny):
+    term, step = golden_terms.build(name, **options_of(name, tiny)), a_step()
+    with NothingRead():
+        term(step).backward()
 
 
 @every_term

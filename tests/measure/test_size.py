@@ -24,7 +24,7 @@ from vitbench.measure.size import (
     training_cost,
 )
 from vitbench.models import mae_vit, vit
-from vitbench.terms import ce, drloc, mae, me
+from vitbench.terms import ce, drloc, jigsaw, mae, me, rotation
 
 
 class Run(nn.Module):
@@ -456,6 +456,15 @@ def test_a_term_that_runs_the_model_on_a_view_costs_that_pass_but_not_the_one_it
     assert macs == 3 * 4 + 4 * 5
 
 
+def test_a_term_that_shows_the_model_images_of_its_own_costs_that_pass_and_spares_the_other():
+    class Upside(nn.Module):
+        def forward(self, step):
+            return step.forward(step.images.flip(2)).logits.sum()
+
+    assert count_term_macs(Upside, model=Pooled, image_size=6) == 3 * 4
+    assert not asks_for_output(Upside, model=Pooled, image_size=6)
+
+
 def test_a_terms_uncounted_product_is_an_error():
     class Distance(nn.Module):
         def forward(self, step):
@@ -473,7 +482,9 @@ def test_training_costs_three_forward_passes_of_model_and_terms():
     assert (alone.macs, alone.ratio) == (3 * 320, 0.32)
 
 
-@pytest.mark.parametrize(("term", "asks"), [(ce, True), (drloc, True), (mae, False)])
+@pytest.mark.parametrize(
+    ("term", "asks"), [(ce, True), (drloc, True), (mae, False), (jigsaw, False), (rotation, False)]
+)
 def test_a_term_that_looks_at_patches_alone_does_not_ask_for_the_models_output(term, asks):
     options = {"heads": 2} if term is mae else {}
     model = vit.build(classes=10, variant="tiny")

@@ -138,25 +138,30 @@ def count_term_macs(
         images = torch.zeros(1, 3, image_size, image_size)
         computed = out or network(images)  # here, so that it is not counted with the term
         shown = {name: torch.zeros(1, *shape) for name, shape in (views or {}).items()}
-        return _count_products(partial(term, _step(images, network, lambda _: computed, shown)))
+
+        def forward(seen: Tensor) -> Output:
+            return computed if seen is images else network(seen)
+
+        return _count_products(partial(term, _step(images, network, forward, shown)))
 
 
 def asks_for_output(build: Callable[[], nn.Module], *, model: Callable[[], nn.Module], image_size: int) -> bool:
-    """Whether a term reads the output of the model's pass; one that does not spares it.
+    """Whether a term reads the output of the model's pass; one that does not, or shows it other images, spares it.
 
     Args:
         build, model, image_size: as in `count_term_macs`.
     """
     asked = []
 
-    def forward(images: Tensor) -> Output:
-        asked.append(True)
-        return network(images)
+    def forward(seen: Tensor) -> Output:
+        asked.append(seen is images)
+        return network(seen)
 
     with _undisturbed(), torch.device("meta"):
         network, term = model().eval(), build().eval()
-        term(_step(torch.zeros(1, 3, image_size, image_size), network, forward, {}))
-    return bool(asked)
+        images = torch.zeros(1, 3, image_size, image_size)
+        term(_step(images, network, forward, {}))
+    return any(asked)
 
 
 def _step(images: Tensor, model: nn.Module, forward: Callable[[Tensor], Output], views: Mapping[str, Tensor]) -> Step:
