@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from vitbench.contracts import Split
+from vitbench.curves import convergence_epoch
 from vitbench.identity import Identity
 from vitbench.measure import accuracy, attack
 from vitbench.measure.reconstruction import Reconstruction, mean_patch, reconstruct
@@ -82,6 +83,7 @@ class Classification:
             "accuracy": accuracy.accuracy(attacked.clean),
             "best_accuracy": max(best, accuracy.accuracy(attacked.clean)),
             "epoch_of_best": float(curves[epochs.index(best)]["epoch"]),
+            "convergence_epoch": float(convergence_epoch(epochs)),
             **of_training(curves),
         }
         invalid = {}

@@ -1,7 +1,8 @@
 """Reads the tables of a paper's data file: what is printed, number by number, and the cases that this makes.
 
 A row of a table is a model, an objective, then one number a column ("-": not printed). In a table `of = "datasets"`,
-which makes no case, it is a data set, then one number a column.
+which makes no case, it is a data set, then one number a column. `curves = true` says that what is printed are curves
+over epochs, of which these are single points: reports then draw ours.
 """
 
 import math
@@ -127,7 +128,7 @@ class Reader:
         kind = _DatasetPart if section.one_of("of", ["models", "datasets"], "models") == "datasets" else _Part
         has_parts = "parts" in section.content
         own = {*kind.known, "parts"} - {"columns", "rows"} if has_parts else kind.known
-        section.keys("title", "where", "of", *own)
+        section.keys("title", "where", "of", "curves", *own)
         printed: list[Printed] = []
         for part in section.list_of_sections("parts") if has_parts else [section]:
             if has_parts:
@@ -141,11 +142,11 @@ class Reader:
             title=section.get("title", str),
             where=section.get("where", str),
             columns=tuple(dict.fromkeys((one.dataset, one.claim.metric) for one in printed if one.recipes)),
-            cases=tuple(self._cases(key, printed)),
+            cases=tuple(self._cases(key, printed, curves=section.get("curves", bool, False))),
             printed=tuple(printed),
         )
 
-    def _cases(self, table: str, printed: Sequence[Printed]) -> Iterator[Case]:
+    def _cases(self, table: str, printed: Sequence[Printed], *, curves: bool) -> Iterator[Case]:
         claims: dict[tuple[str, str, str, str], list[Claim]] = {}  # by model, objective, data set, recipe
         for one in printed:
             for recipe in one.recipes:
@@ -163,6 +164,7 @@ class Reader:
                 defaults=self._defaults(self.recipes[recipe]),
                 claims=tuple(found),
                 reading=recipe if has_readings else "",
+                curves=curves,
             )
 
     def _defaults(self, recipe: Recipe) -> dict[str, dict[str, Value]]:
