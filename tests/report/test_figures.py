@@ -119,7 +119,8 @@ def test_every_training_has_its_row_of_titled_panels_with_names_units_and_legend
 
 
 def test_a_legend_hides_no_line():
-    lines = [Line(label=f"2.5*ce + distill + rotation, number {n}", curves=[ONE, TWO], printed=50.0) for n in range(5)]
+    name = "2.5*ce + distill(student_temperature=0.1, teacher_temperature=0.04, centre_momentum=0.9) + 0.5*rotation"
+    lines = [Line(label=f"{name}, number {n}", curves=[ONE, TWO], printed=50.0) for n in range(5)]
     figure = figures.trainings({"A": lines, "B": lines[:1]})
     figures.encoded(figure, "svg")  # which lays it out
     for row in figure.subfigs:

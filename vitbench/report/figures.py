@@ -6,6 +6,7 @@ same content, so that a file changes only where what it shows does.
 
 import io
 import statistics
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import wraps
@@ -46,6 +47,7 @@ STYLE = {
 }
 DPI = 100
 NAMES = {"accuracies": "test accuracy (%)", "knn": "k-NN accuracy (%)", "losses": "training loss"}
+WIDTH = 100  # letters in a line of a legend
 MOST_ROWS = 5  # epochs of an evolution
 SIDE, GAP = 96, 4  # pixels: about what an image is enlarged to, and between images
 
@@ -152,7 +154,7 @@ def _rows(rows: Mapping[str, Sequence[Line]], quantities: Sequence[str]) -> "Fig
     """A row of panels for each title, a panel for each quantity, one legend below them."""
     from matplotlib.figure import Figure
 
-    heights = [2.2 + 0.18 * _entries(lines) for lines in rows.values()]
+    heights = [2.2 + 0.18 * _entries(lines, quantities[0]) for lines in rows.values()]
     figure = Figure(figsize=(7.2, sum(heights)), layout="constrained")
     parts = figure.subfigures(len(rows), 1, squeeze=False, height_ratios=heights).flat
     for part, (title, lines) in zip(parts, rows.items(), strict=True):
@@ -164,14 +166,16 @@ def _rows(rows: Mapping[str, Sequence[Line]], quantities: Sequence[str]) -> "Fig
     return figure
 
 
-def _entries(lines: Sequence[Line]) -> int:
-    """How many lines their legend has, or one more."""
-    return len(lines) + sum(line.printed is not None for line in lines) + len({line.untrained for line in lines})
+def _entries(lines: Sequence[Line], quantity: str) -> int:
+    """Lines of text in their legend, or one more."""
+    texts = (len(textwrap.wrap(_label(line, quantity), WIDTH)) * (1 if line.printed is None else 2) for line in lines)
+    return sum(texts) + len({line.untrained for line in lines})
 
 
 def _legend(part: "SubFigure", axes: "Axes") -> None:
     """What the lines of all panels of a row are, below them, where it hides none."""
-    part.legend(*axes.get_legend_handles_labels(), loc="outside lower left")
+    handles, labels = axes.get_legend_handles_labels()
+    part.legend(handles, [textwrap.fill(one, WIDTH) for one in labels], loc="outside lower left")
 
 
 def _panel(axes: "Axes", lines: Sequence[Line], quantity: str) -> None:
