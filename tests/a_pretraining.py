@@ -86,7 +86,9 @@ rows = [["mae_c100", "ce", 94.00, 78.00]]
 """
 
 
-def record(case, *, seed=0, losses=(2.0, 1.0, 0.5), accuracies=(), details=None, budget=Budget.QUICK, date=""):
+def record(
+    case, *, seed=0, losses=(2.0, 1.0, 0.5), accuracies=(), measurements=(), details=None, budget=Budget.QUICK, date=""
+):
     """Of a run that went so; without accuracies, of a pre-training."""
     identity = of_run(case, budget=budget, seed=seed)
     curves = [{"phase": 0, "epoch": n, "lr": 0.1, "loss": one, "seconds": 1.0} for n, one in enumerate(losses, 1)]
@@ -96,7 +98,7 @@ def record(case, *, seed=0, losses=(2.0, 1.0, 0.5), accuracies=(), details=None,
         kind=identity.kind,
         key=identity.key,
         identity=identity.content(),
-        measurements={"loss": losses[-1], **({"accuracy": accuracies[-1]} if accuracies else {})},
+        measurements={"loss": losses[-1], **({"accuracy": accuracies[-1]} if accuracies else {}), **dict(measurements)},
         details={"test_images": 360, "curves": curves, **(details or {})},
         provenance=PROVENANCE | ({"date": date} if date else {}),
     )

@@ -380,3 +380,47 @@ def test_a_size_is_printed_for_no_data_set_and_stands_for_all(tmp_path):
     (section,) = sections.read(path).list_of_sections("conclusions")
     found = Conclusion.read(section, tables=tables)
     assert (found.right, found.datasets) == (4.0, ("cifar10",))
+
+
+def of_metrics(**values):
+    """Rows by metric: of (`ce + 0.1*me`, `ce`) the values; no standard error."""
+
+    def rows(model, dataset, metric):
+        pair = values.get(metric, (None, None))
+        return [(parse(text), value, 0.0) for text, value in zip(("ce + 0.1*me", "ce"), pair, strict=True)]
+
+    return rows
+
+
+@pytest.mark.parametrize(
+    ("values", "in_print", "ours"),
+    [
+        # Of ours the one metric says otherwise than the other; what is printed knows but one.
+        ({"epoch_of_best": (3, 37), "convergence_epoch": (20, 10)}, Holding.HOLDS, Holding.CONTRADICTED),
+        ({"epoch_of_best": (37, 3), "convergence_epoch": (10, 20)}, Holding.CONTRADICTED, Holding.HOLDS),
+        ({"epoch_of_best": (3, 37)}, Holding.HOLDS, Holding.HOLDS),
+        ({"epoch_of_best": (3, 37), "convergence_epoch": (20, None)}, Holding.HOLDS, Holding.HOLDS),
+        ({"convergence_epoch": (10, 20)}, Holding.NOT_RUN, Holding.HOLDS),
+        ({}, Holding.NOT_RUN, Holding.NOT_RUN),
+    ],
+)
+def test_ours_are_held_by_the_metric_that_is_measured_where_both_sides_have_it(values, in_print, ours):
+    faster = conclusion(relation="lower", metric="epoch_of_best", measured="convergence_epoch")
+    assert faster.judge(of_metrics(**values)) == in_print
+    assert faster.judge(of_metrics(**values), ours=True) == ours
+
+
+def test_the_earliest_of_several_rows_counts_where_earlier_is_better():
+    faster = conclusion(relation="lower", left="ce + any*me", metric="epoch_of_best", measured="convergence_epoch")
+    rows = [(parse("ce + 0.1*me"), 30.0, 0.0), (parse("ce + 0.2*me"), 10.0, 0.0), (parse("ce"), 20.0, 0.0)]
+    assert faster.judge(lambda model, dataset, metric: rows, ours=True) == Holding.HOLDS
+
+
+def test_the_metric_that_is_measured_is_read_and_has_the_unit_of_the_printed_one(tmp_path):
+    pair = 'metric = "epoch_of_best"\nmeasured = "{}"\nin_print = false\n'
+    assert read(tmp_path, ENTRY + pair.format("convergence_epoch")).measured == "convergence_epoch"
+    assert read(tmp_path, ENTRY).measured == ""
+    with pytest.raises(UserError, match="measured: expected a metric in 'epoch', as epoch_of_best is, got knn"):
+        read(tmp_path, ENTRY + pair.format("knn"))
+    with pytest.raises(UserError, match="unknown measured 'convergence'"):
+        read(tmp_path, ENTRY + pair.format("convergence"))

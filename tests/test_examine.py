@@ -63,7 +63,13 @@ def test_the_best_epoch_is_the_first_of_the_best_ones():
     measured = found["measurements"]
     assert (measured["accuracy"], measured["best_accuracy"], measured["epoch_of_best"]) == (75.0, 90.0, 2.0)
     assert (measured["loss"], measured["train_seconds"]) == (0.25, 8.0)
+    assert measured["convergence_epoch"] == 2.0
     assert (found["details"]["test_images"], found["details"]["train_images"]) == (N, N)
+
+
+def test_a_training_converged_before_its_best_epoch_counted_over_all_phases():
+    entries = [*curves(50.0, 60.0), *curves(86.0, 90.0)]  # 95 % of 90 are 85.5
+    assert looking(Reader(), split(10)).after_training(entries)["measurements"]["convergence_epoch"] == 3.0
 
 
 def test_a_finished_network_is_judged_in_fp32_and_may_be_better_than_every_epoch():

@@ -36,6 +36,11 @@ def test_everything_that_papers_print_has_a_metric():
         ("loss", "lower"),
         ("train_seconds", "lower"),
         ("epoch_of_best", None),
+        ("convergence_epoch", "lower"),
+        ("knn_untrained", "higher"),
+        ("embedding_spread", None),
+        ("teacher_entropy", None),
+        ("teacher_information", None),
     ],
 )
 def test_a_metric_knows_which_way_is_better(name, better):
@@ -55,6 +60,11 @@ def test_a_metric_knows_which_way_is_better(name, better):
         ("params", -1, False),
         ("macs", 1e6, True),
         ("loss", -3.5, True),
+        ("convergence_epoch", 1, True),
+        ("convergence_epoch", 0, False),
+        ("knn_untrained", 101, False),
+        ("embedding_spread", 0, True),
+        ("teacher_entropy", -0.1, False),
     ],
 )
 def test_a_value_out_of_range_is_not_possible(name, value, possible):

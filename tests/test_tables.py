@@ -122,6 +122,14 @@ def test_every_recipe_makes_a_case_of_a_cell_with_the_recipe_at_the_end_of_the_i
     ]
 
 
+def test_the_cases_of_a_table_that_prints_curves_say_so_and_their_baselines_too(tmp_path, mine):
+    assert not any(case.curves for case in mine.cases)
+    drawn = load(tmp_path, TEXT.replace('[tables."2"]', '[tables."2"]\ncurves = true'))
+    assert {case.table for case in drawn.cases if case.curves and case.baseline.curves} == {"2"}
+    assert all(case.curves for case in table(drawn, "2").cases)
+    assert [case.id for case in drawn.cases] == [case.id for case in mine.cases]
+
+
 def test_all_of_them_carry_the_same_claims(mine):
     for case in table(mine, "2").cases:
         if case.dataset == "cifar10" and not case.is_baseline:
@@ -288,6 +296,8 @@ def test_macs_of_no_known_convention_are_refused(tmp_path, old, new, line, messa
 # What stands there, what is written instead, what the error says; the error names the line of the edit.
 MISTAKES = {
     "no such kind of table": ('of = "datasets"', 'of = "dataset"', "unknown of 'dataset'; did you mean datasets"),
+    "curves that are no choice": ('recipes = ["paper", "code"]', 'recipes = ["paper", "code"]\ncurves = "some"',
+        "curves: expected true or false"),
     "a recipe of data sets": ('of = "datasets"', 'of = "datasets"\nrecipe = "paper"', "unknown key 'recipe'"),
     "no such data set": ('["cifar10", 50000', '["cifar1", 50000', "unknown data set 'cifar1'; did you mean cifar10"),
     "a row of data sets too short": ("100000, 1000", "100000", "a row is a data set and 3 numbers"),
@@ -329,6 +339,7 @@ MISTAKES = {
 ELSEWHERE = {
     "two keys for the recipes": 1,
     "a recipe of data sets": 1,
+    "curves that are no choice": 1,
     "a part that is run as another": 7,
 }
 

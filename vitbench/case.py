@@ -271,6 +271,7 @@ class Case:
         defaults: per term, the values of its arguments that the paper, read by this recipe, takes.
         claims: what is printed for it; empty for rows that a user adds.
         reading: name of the recipe, where the table is run by several; the last part of the id.
+        curves: whether the table prints curves over epochs, so that ours are kept and drawn.
     """
 
     paper: str
@@ -282,6 +283,7 @@ class Case:
     defaults: Mapping[str, Mapping[str, Value]] = field(default_factory=dict)
     claims: tuple[Claim, ...] = ()
     reading: str = ""
+    curves: bool = False
 
     @property
     def id(self) -> str:

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import product
@@ -27,8 +27,9 @@ class Holding(StrEnum):
 Row = tuple[Objective, float | None, float]
 Rows = Callable[[str, str, str], Sequence[Row]]
 
-_KEYS = ("text", "where", "table", "models", "datasets", "left", "is", "right", "right_models", "metric", "holds_for")
+_KEYS = ("text", "where", "table", "models", "datasets", "left", "is", "right", "right_models", "metric")
 _RELATIONS = ("higher", "lower", "near")
+_OPTIONS = ("measured", "in_print", "holds_for")
 _BOUNDS = ("by_at_least", "by_at_most")
 
 
@@ -42,6 +43,8 @@ class Conclusion:
         relation: "higher", "lower" or "near".
         right_models: models whose rows `right` stands for, of which the best counts; empty: the model of `left`.
         by_at_least, by_at_most: bounds on the difference, in units of the metric, or None; what is near has the second.
+        measured: metric by which ours are held, where both sides have it, and `metric` where not; empty: `metric`.
+            Of the same unit, for what is printed of a curve may say less than the curve does.
         in_print: whether the table prints numbers of the metric; else ours alone can bear the statement out.
         holds_for: "all" pairs of model and data set, "most" of them (more than half), or at least so many.
     """
@@ -60,6 +63,7 @@ class Conclusion:
     holds_for: str | int = "all"
     right_models: tuple[str, ...] = ()
     in_print: bool = True
+    measured: str = ""
 
     @classmethod
     def read(cls, section: Section, *, tables: Mapping[str, Sequence[Printed]]) -> "Conclusion":
@@ -72,7 +76,7 @@ class Conclusion:
         Raises:
             UserError: for an unknown, missing or impossible value, or a side that is no row of the table.
         """
-        section.keys(*_KEYS, *_BOUNDS, "in_print")
+        section.keys(*_KEYS, *_OPTIONS, *_BOUNDS)
         table = section.one_of("table", list(tables))
         models = sorted({one.model for one in tables[table]} - {""})
         conclusion = cls(
@@ -88,6 +92,7 @@ class Conclusion:
             right_models=_names(section, "right_models", models) if "right_models" in section.content else (),
             holds_for=_quantifier(section),
             in_print=section.get("in_print", bool, True),
+            measured=_measured(section),
             **{bound: section.get(bound, float, None) for bound in _BOUNDS},
         )
         for side in ("left", "right"):
@@ -118,13 +123,16 @@ class Conclusion:
                 what = f"Table {self.table} prints no {number} of {model} under {text!r} on {dataset}"
                 raise UserError(f"{where}: {what}; write {side} as a row of the table is written")
 
-    def judge(self, rows: Rows) -> Holding:
+    def judge(self, rows: Rows, *, ours: bool = False) -> Holding:
         """Hold the statement against numbers.
 
         Args:
             rows: for a model, a data set and a metric, the rows of the table with value and standard error.
+            ours: whether these were measured, and not printed.
         """
-        results = [self._one(rows, model, dataset) for model, dataset in product(self.models, self.datasets)]
+        metrics = dict.fromkeys([self.measured or self.metric, self.metric] if ours else [self.metric])
+        pairs = product(self.models, self.datasets)
+        results = [self._first(self._one(rows, *pair, metric) for metric in metrics) for pair in pairs]
         needed = {"all": len(results), "most": len(results) // 2 + 1}.get(str(self.holds_for), self.holds_for)
         if results.count(Holding.HOLDS) >= int(needed):
             return Holding.HOLDS
@@ -132,11 +140,17 @@ class Conclusion:
             return Holding.CONTRADICTED  # whatever the rest will say
         return Holding.NOT_RUN if Holding.NOT_RUN in results else Holding.UNDECIDED
 
-    def _one(self, rows: Rows, model: str, dataset: str) -> Holding:
-        own = rows(model, dataset, self.metric)
-        theirs = [row for one in self.right_models for row in rows(one, dataset, self.metric)]
+    @staticmethod
+    def _first(results: Iterable[Holding]) -> Holding:
+        """What is said by the first metric that has all numbers."""
+        return next((one for one in results if one != Holding.NOT_RUN), Holding.NOT_RUN)
+
+    def _one(self, rows: Rows, model: str, dataset: str, metric: str) -> Holding:
+        own = rows(model, dataset, metric)
+        theirs = [row for one in self.right_models for row in rows(one, dataset, metric)]
         left = [row for row in own if _matches(self.left, row[0])]
-        best_left, best_right = _best(left, self.metric), self._right_side(left, theirs if self.right_models else own)
+        best_left = _best(left, metric)
+        best_right = self._right_side(left, theirs if self.right_models else own, metric)
         if best_left is None or best_right is None:
             return Holding.NOT_RUN
         noise = 1.96 * math.hypot(best_left[1], best_right[1])  # 95 % interval of a difference of two means
@@ -145,12 +159,12 @@ class Conclusion:
             return Holding.UNDECIDED
         return Holding.HOLDS if all(check > 0 for check in checks) else Holding.CONTRADICTED
 
-    def _right_side(self, left: Sequence[Row], beside: Sequence[Row]) -> tuple[float, float] | None:
+    def _right_side(self, left: Sequence[Row], beside: Sequence[Row], metric: str) -> tuple[float, float] | None:
         if isinstance(self.right, float):
             return self.right, 0.0
         text = self.right
         return _best(
-            [row for row in beside if (row not in left if text == "others" else _matches(text, row[0]))], self.metric
+            [row for row in beside if (row not in left if text == "others" else _matches(text, row[0]))], metric
         )
 
     def _checks(self, difference: float) -> list[float]:
@@ -185,6 +199,17 @@ def _right(section: Section) -> str | float:
     is_number = type(section.content.get("right")) in (int, float)
     right: str | float = section.get("right", float if is_number else str)
     return right
+
+
+def _measured(section: Section) -> str:
+    if "measured" not in section.content:
+        return ""
+    measured, metric = (section.one_of(key, list(METRICS), "accuracy") for key in ("measured", "metric"))
+    units = [METRICS[name].unit for name in (measured, metric)]
+    if units[0] != units[1]:
+        where = section.where("measured")
+        raise UserError(f"{where}: measured: expected a metric in {units[1]!r}, as {metric} is, got {measured}")
+    return measured
 
 
 def _quantifier(section: Section) -> str | int:

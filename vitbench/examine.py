@@ -1,4 +1,4 @@
-"""What is measured on a network in training and once it is trained: accuracy and attack, or what it learnt unlabelled."""
+"""What is measured on a network in training and once it is trained: accuracy and attack, or what it learnt before."""
 
 import math
 import time
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from vitbench import build
 from vitbench.contracts import Split
+from vitbench.curves import convergence_epoch
 from vitbench.embedded import Embedded
 from vitbench.errors import UserError
 from vitbench.identity import Identity
@@ -167,12 +168,16 @@ def shown_epochs(epochs: int, parts: int = 4) -> set[int]:
 
 
 def of_epochs(curves: Curves, last: float) -> dict[str, float]:
-    """The best accuracy in percent of all epochs, and its epoch; of what takes no steps, that of the end."""
+    """The best accuracy in percent of all epochs, and how soon it came; of what takes no steps, that of the end."""
     if not curves:
         return {"best_accuracy": last}
     epochs = [curve["accuracy"] for curve in curves]
     best = max(epochs)
-    return {"best_accuracy": max(best, last), "epoch_of_best": float(curves[epochs.index(best)]["epoch"])}
+    return {
+        "best_accuracy": max(best, last),
+        "epoch_of_best": float(curves[epochs.index(best)]["epoch"]),
+        "convergence_epoch": float(convergence_epoch(epochs)),
+    }
 
 
 def of_training(curves: Curves) -> dict[str, float]:

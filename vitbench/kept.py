@@ -1,6 +1,7 @@
 """What is kept of trainings beside their measurements, because reports draw it: curves and pictures.
 
-Only of pre-trainings, of what follows them, and of the same from scratch; see `docs/decisions/0017-figures.md`.
+Only of tables that print curves, and of pre-trainings and what follows them; each with the baseline that it is compared
+with. See `docs/decisions/0017-figures.md`.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -52,9 +53,14 @@ def pretrained(cases: Iterable[Case]) -> Iterator[Case]:
     return (case for case in cases if case.recipe.pretraining is not None)
 
 
+def drawn(cases: Iterable[Case]) -> Iterator[Case]:
+    """The cases whose trainings a report draws: of tables that print curves, and of pre-trained networks."""
+    return (case for case in cases if case.curves or case.recipe.pretraining is not None)
+
+
 def cells(cases: Iterable[Case], budget: Budget) -> set[tuple[str, ...]]:
     """Cells of whose trainings curves and pictures are kept, without the metric at their end."""
-    return {cell_of(one, budget, "loss")[:-1] for case in pretrained(cases) for one in case.needed(budget)}
+    return {cell_of(one, budget, "loss")[:-1] for case in drawn(cases) for one in case.needed(budget)}
 
 
 def load(folder: Path) -> Kept:

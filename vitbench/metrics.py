@@ -47,6 +47,7 @@ METRICS: dict[str, Metric] = {
         Metric(name="relative_gain", unit="%", better="higher", low=-100),
         _percent("early_accuracy"),  # after `early_epoch` epochs, at which a text compares two curves
         _percent("knn"),
+        _percent("knn_untrained"),  # of the same network before its first step
         _percent("linear"),
         Metric(name="params", unit="M", better="lower"),
         Metric(name="macs", unit="G", better="lower", decimals=3),
@@ -58,12 +59,19 @@ METRICS: dict[str, Metric] = {
         Metric(name="training_macs_ratio", unit="x", better="lower"),
         Metric(name="loss", unit="", better="lower", low=-float("inf"), decimals=4),
         Metric(name="first_loss", unit="", better=None, low=-float("inf"), decimals=4),
+        # The first epoch with 95 % of the best accuracy over epochs: the speed of convergence.
+        Metric(name="convergence_epoch", unit="epoch", better="lower", low=1, decimals=0),
         Metric(name="epoch_of_best", unit="epoch", better=None, decimals=0),
         Metric(name="early_epoch", unit="epoch", better=None, decimals=0),
         Metric(name="epochs", unit="epochs", better=None, decimals=0),
         # Of a pre-training, on the masked patches of test images; the second is what predicting their mean would have.
         Metric(name="reconstruction_mse", unit="", better="lower", decimals=4),
         Metric(name="mean_patch_mse", unit="", better=None, decimals=4),
+        # What collapse shows in: how far embeddings lie apart, the mean entropy of a teacher's answers, and what
+        # these say of an image: the entropy of their mean less that mean.
+        Metric(name="embedding_spread", unit="", better=None, decimals=4),
+        Metric(name="teacher_entropy", unit="nats", better=None, decimals=3),
+        Metric(name="teacher_information", unit="nats", better=None, decimals=3),
         Metric(name="output_tokens", unit="tokens", better=None, decimals=0),
         Metric(name="output_width", unit="channels", better=None, decimals=0),
         Metric(name="images", unit="images", better=None, decimals=0),

@@ -1,8 +1,9 @@
 """Reads the tables of a paper's data file: what is printed, number by number, and the cases that this makes.
 
 A row of a table is a model, an objective, then one number a column ("-": not printed, "?": not printed either, and run
-all the same). In a table `of = "datasets"`,
-which makes no case, it is a data set, then one number a column.
+all the same). In a table `of = "datasets"`, which makes no case, it is a data set, then one number a column.
+`curves = true` says that what is printed are curves over epochs, of which these are single points: reports then draw
+ours.
 """
 
 import math
@@ -129,39 +130,35 @@ class Reader:
         kind = _DatasetPart if section.one_of("of", ["models", "datasets"], "models") == "datasets" else _Part
         has_parts = "parts" in section.content
         own = {*kind.known, "parts"} - {"columns", "rows"} if has_parts else kind.known
-        section.keys("title", "where", "of", *own)
+        section.keys("title", "where", "of", "curves", *own)
         printed: list[Printed] = []
         asked: list[tuple[Place, str]] = []
         for part in section.list_of_sections("parts") if has_parts else [section]:
             if has_parts:
                 part.keys(*kind.known)
-            one = kind(self, part, section)
-            printed += one.read(printed)
-            asked += one.asked()
+            reads = kind(self, part, section)
+            printed += reads.read(printed)
+            asked += reads.asked()
         if not printed and not asked:
             raise UserError(f"{section.where()} [{section.name}]: this table has no number; give it columns and rows")
         printed = _noted(section, printed)
+        shown = [(one.dataset, one.claim.metric) for one in printed if one.recipes]
+        shown += [(dataset, metric) for (_, _, dataset, _), metric in asked]
+        claims: dict[Place, list[Claim]] = {}
+        for one in printed:
+            for recipe in one.recipes:
+                claims.setdefault((*one.cell, recipe), []).append(one.claim)
+        claims |= {place: [] for place, _ in asked if place not in claims}
         return Table(
             id=key,
             title=section.get("title", str),
             where=section.get("where", str),
-            columns=tuple(
-                dict.fromkeys(
-                    [
-                        *((one.dataset, one.claim.metric) for one in printed if one.recipes),
-                        *((dataset, metric) for (_, _, dataset, _), metric in asked),
-                    ]
-                )
-            ),
-            cases=tuple(self._cases(key, printed, [place for place, _ in asked])),
+            columns=tuple(dict.fromkeys(shown)),
+            cases=tuple(self._cases(key, claims, curves=section.get("curves", bool, False))),
             printed=tuple(printed),
         )
 
-    def _cases(self, table: str, printed: Sequence[Printed], asked: Sequence[Place]) -> Iterator[Case]:
-        claims: dict[Place, list[Claim]] = {place: [] for place in asked}
-        for one in printed:
-            for recipe in one.recipes:
-                claims.setdefault((*one.cell, recipe), []).append(one.claim)
+    def _cases(self, table: str, claims: Mapping[Place, Sequence[Claim]], *, curves: bool) -> Iterator[Case]:
         cells = {tuple(cell) for *cell, _ in claims}
         has_readings = len(cells) < len(claims)  # some cell is run by several, else none has to be named
         for (model, objective, dataset, recipe), found in claims.items():
@@ -175,6 +172,7 @@ class Reader:
                 defaults=self._defaults(self.recipes[recipe]),
                 claims=tuple(found),
                 reading=recipe if has_readings else "",
+                curves=curves,
             )
 
     def _defaults(self, recipe: Recipe) -> dict[str, dict[str, Value]]:

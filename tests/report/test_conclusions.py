@@ -98,6 +98,20 @@ def test_epochs_are_decided_by_the_spread_of_several_seeds(masked, measured, our
     assert rows[2][2:] == ["no number", holding]
 
 
+def test_ours_are_held_by_the_metric_that_the_entry_names_for_them(masked, measured):
+    named = replace(masked.conclusions[2], measured="convergence_epoch")
+    made = []
+    for metric, ours, theirs in (
+        ("epoch_of_best", (200.0, 210.0), (20.0, 30.0)),
+        ("convergence_epoch", (5, 6), (9, 9)),
+    ):
+        made += [of_masked(measured, "vit", "masked", value, metric, str(seed)) for seed, value in enumerate(ours)]
+        made += [of_masked(measured, "cvt", "plain", value, metric, str(seed)) for seed, value in enumerate(theirs)]
+    both = replace(masked, conclusions=(masked.conclusions[2], named))
+    _, rows = conclusions.conclusion_table(both, Results(made), ["paper"])
+    assert [row[3] for row in rows] == ["contradicted", "holds"]
+
+
 @pytest.mark.parametrize(("loss", "holding"), [(0.02, "holds"), (0.01, "contradicted")])
 def test_a_table_that_makes_no_case_is_held_as_it_is_printed(masked, loss, holding):
     table = next(one for one in masked.tables if one.id == "figure-2")

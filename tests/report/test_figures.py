@@ -22,23 +22,74 @@ TWO = Curve(epochs=(1, 2, 3), losses=(4.0, 2.0, 0.75), accuracies=(40.0, 80.0, 9
 
 def drawn(axes):
     """Per label of a panel, the x and y of its line."""
-    return {line.get_label(): (list(line.get_xdata()), list(line.get_ydata())) for line in axes.get_lines()}
+    return {
+        line.get_label(): (list(line.get_xdata()), list(line.get_ydata()))
+        for line in axes.get_lines()
+        if not line.get_label().startswith("_")
+    }
+
+
+def dots(axes):
+    """(x, y) and colour of each dot of a panel."""
+    marked = [line for line in axes.get_lines() if line.get_marker() == "o"]
+    return [(*line.get_xdata(), *line.get_ydata(), line.get_color()) for line in marked]
 
 
 def test_a_line_of_one_seed_is_its_curve():
     accuracy, loss = figures.trainings({"A, digits": [Line(label="pre-trained", curves=[ONE])]}).axes
-    assert drawn(accuracy) == {"pre-trained": ([1, 2, 3], [50.0, 70.0, 90.0])}
+    label = "pre-trained: best 90.00 %, 95 % of it at epoch 3"
+    assert drawn(accuracy) == {label: ([1, 2, 3], [50.0, 70.0, 90.0])}
     assert drawn(loss) == {"pre-trained": ([1, 2, 3], [2.0, 1.0, 0.25])}
     assert not accuracy.collections
 
 
 def test_a_line_of_several_seeds_is_their_mean_over_a_band_from_least_to_greatest():
     accuracy, loss = figures.trainings({"A, digits": [Line(label="pre-trained", curves=[ONE, TWO])]}).axes
-    assert drawn(accuracy) == {"pre-trained (mean of 2 seeds)": ([1, 2, 3], [45.0, 75.0, 93.0])}
-    assert drawn(loss) == {"pre-trained (mean of 2 seeds)": ([1, 2, 3], [3.0, 1.5, 0.5])}
+    label = "pre-trained (mean of 2 seeds)"
+    assert drawn(accuracy) == {
+        f"{label}: best 93.00 %, 95 % of it at epoch 3": ([1, 2, 3], [45.0, 75.0, 93.0]),
+    }
+    assert drawn(loss) == {label: ([1, 2, 3], [3.0, 1.5, 0.5])}
     (band,) = accuracy.collections
     corners = {tuple(one) for one in band.get_paths()[0].vertices}
     assert {(1, 40.0), (1, 50.0), (2, 70.0), (2, 80.0), (3, 90.0), (3, 96.0)} <= corners
+
+
+def test_a_dot_is_where_a_line_first_has_95_percent_of_its_best_which_a_thin_curve_knows_by_its_epochs():
+    thin = Curve(epochs=(1, 10, 20, 30), losses=(4.0, 3.0, 2.0, 1.0), accuracies=(20.0, 76.0, 80.0, 79.0))
+    lines = [Line(label="A", curves=[ONE]), Line(label="B", curves=[thin])]
+    accuracy, loss = figures.trainings({"A, digits": lines}).axes
+    assert dots(accuracy) == [(3, 90.0, figures.COLOURS[0]), (10, 76.0, figures.COLOURS[1])]
+    assert dots(loss) == []
+
+
+def test_of_k_nn_the_epochs_are_drawn_at_which_it_was_measured_by_all_seeds():
+    losses, knn = (4.0, 3.0, 2.0, 1.0), (30.0, None, 60.0, 80.0)
+    one = Curve(epochs=(1, 2, 3, 4), losses=losses, knn=knn)
+    two = Curve(epochs=(1, 2, 3, 4), losses=losses, knn=(40.0, 50.0, None, 90.0))
+    (axes,) = figures.neighbours({"A, digits": [Line(label="simclr", curves=[one, two])]}).axes
+    label = "simclr (mean of 2 seeds): 85.00 % at the end"
+    assert drawn(axes) == {label: ([1, 4], [35.0, 85.0])}
+    assert (axes.get_ylabel(), axes.get_title("left")) == ("k-NN accuracy (%)", "A, digits")
+
+
+@pytest.mark.parametrize(
+    ("levels", "labels"),
+    [
+        ((45.5, 45.5), {"untrained: 45.50 %": 45.5}),
+        ((45.5, None), {"untrained: 45.50 %": 45.5}),
+        ((45.5, 50.0), {"simclr, untrained: 45.50 %": 45.5, "jigsaw, untrained: 50.00 %": 50.0}),
+        ((0.0, 0.0), {"untrained: 0.00 %": 0.0}),
+        ((None, None), {}),
+    ],
+)
+def test_the_untrained_network_is_a_dotted_line_once_where_all_began_alike(levels, labels):
+    curve = Curve(epochs=(1, 2), losses=(2.0, 1.0), knn=(60.0, 80.0))
+    named = zip(("simclr", "jigsaw"), levels, strict=True)
+    lines = [Line(label=name, curves=[curve], untrained=level) for name, level in named]
+    (axes,) = figures.neighbours({"A, digits": lines}).axes
+    dotted = [line for line in axes.get_lines() if line.get_linestyle() == ":"]
+    assert {line.get_label(): line.get_ydata()[0] for line in dotted} == labels
 
 
 def test_seeds_meet_at_the_epochs_that_all_of_them_know():
@@ -49,16 +100,36 @@ def test_seeds_meet_at_the_epochs_that_all_of_them_know():
 
 def test_every_training_has_its_row_of_titled_panels_with_names_units_and_legend():
     lines = [Line(label="pre-trained", curves=[ONE], printed=96.41), Line(label="from scratch", curves=[TWO])]
-    panels = figures.trainings({"A, cifar10": lines, "B, cifar100": lines}).axes
+    figure = figures.trainings({"A, cifar10": lines, "B, cifar100": lines})
+    panels = figure.axes
     assert len(panels) == 4
     assert [panels[0].get_title("left"), panels[2].get_title("left")] == ["A, cifar10", "B, cifar100"]
     for accuracy, loss in (panels[:2], panels[2:]):
         assert (accuracy.get_xlabel(), accuracy.get_ylabel()) == ("epoch", "test accuracy (%)")
         assert (loss.get_xlabel(), loss.get_ylabel()) == ("epoch", "training loss")
-        shown = [text.get_text() for text in accuracy.get_legend().get_texts()]
-        assert shown == ["pre-trained", "pre-trained, printed", "from scratch"]
-        assert drawn(accuracy)["pre-trained, printed"][1] == [96.41, 96.41]
+        assert drawn(accuracy)["pre-trained, printed: 96.41 %"][1] == [96.41, 96.41]
         assert sorted(drawn(loss)) == ["from scratch", "pre-trained"]
+    for row in figure.subfigs:
+        (legend,) = row.legends
+        assert [text.get_text() for text in legend.get_texts()] == [
+            "pre-trained: best 90.00 %, 95 % of it at epoch 3",
+            "pre-trained, printed: 96.41 %",
+            "from scratch: best 96.00 %, 95 % of it at epoch 3",
+        ]
+
+
+def test_a_legend_hides_no_line():
+    name = "2.5*ce + distill(student_temperature=0.1, teacher_temperature=0.04, centre_momentum=0.9) + 0.5*rotation"
+    lines = [Line(label=f"{name}, number {n}", curves=[ONE, TWO], printed=50.0) for n in range(5)]
+    figure = figures.trainings({"A": lines, "B": lines[:1]})
+    figures.encoded(figure, "svg")  # which lays it out
+    for row in figure.subfigs:
+        (legend,) = row.legends
+        box = legend.get_window_extent()
+        assert all(axes.get_window_extent().y0 > box.y1 for axes in row.axes)
+        assert all(axes.get_window_extent().height > 100 for axes in row.axes)
+        assert box.x0 >= 0
+        assert box.x1 <= figure.bbox.x1
 
 
 def test_lines_differ_in_colour_and_in_stroke():
@@ -163,10 +234,12 @@ def test_of_many_epochs_the_first_the_last_and_some_between_are_shown():
 
 # Files
 
+KNN = Curve(epochs=(1, 2), losses=(2.0, 1.0), knn=(60.0, 80.0))
 TRAININGS = {"A, digits": [Line(label="pre-trained", curves=[ONE, TWO]), Line(label="from scratch", curves=[ONE])]}
 EACH = [
     (lambda: figures.losses([Line(label="A", curves=[ONE])]), "svg"),
     (lambda: figures.trainings(TRAININGS), "svg"),
+    (lambda: figures.neighbours({"A": [Line(label="mae", curves=[KNN], untrained=20.0)]}), "svg"),
     (lambda: figures.triplets(Pictures(**images())), "png"),
     (lambda: figures.evolution({1: Pictures(**images()), 2: Pictures(**images())}), "png"),
 ]

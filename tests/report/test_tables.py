@@ -177,6 +177,19 @@ def test_a_quick_table_has_a_row_per_measured_case_and_the_gain_over_ce(paper, m
     )
 
 
+def test_a_quick_table_of_curves_says_when_they_converged_and_of_an_older_record_nothing(paper, measured):
+    made = [
+        measured("vit", "ce", "digits", 95.0, budget="quick"),
+        measured("vit", "ce + 0.1*me", "digits", 96.5, budget="quick"),
+        measured("vit", "ce + 0.1*me", "digits", 7.0, "convergence_epoch", budget="quick"),
+    ]
+    cases = [replace(one, curves=True) for one in Selection().cases([paper]) if one.table == "1"]
+    headers, rows = tables.quick_table(cases, Results(made))
+    assert headers[2:4] == ["accuracy (%)", "convergence_epoch (epoch)"]
+    assert [row[2:4] for row in rows] == [["95.00", "-"], ["96.50", "7"]]
+    assert quick(paper, Results(made))[0][2:] == ["accuracy (%)", "gain over ce (points)"]
+
+
 def test_a_quick_table_of_nothing_has_no_row(paper, results):
     assert quick(paper, results)[1] == []
 

@@ -40,7 +40,7 @@ def conclusion_table(paper: Paper, results: Results, budgets: Sequence[str]) -> 
         for budget in budgets:
             for protocol in protocols or [""]:
                 layers = [_Ours(paper, cases, results, budget) for cases in read[table.id, protocol]]
-                held.append(_held(conclusion, [one.rows for one in layers]))
+                held.append(_held(conclusion, [one.rows for one in layers], ours=True))
         rows.append([conclusion.text, f"{conclusion.where}, Table {table.id}", *held])
     return headers, rows
 
@@ -57,9 +57,9 @@ def _protocols(paper: Paper) -> list[str]:
     return list(found) if len(found) > 1 else []
 
 
-def _held(conclusion: Conclusion, layers: Sequence[Rows]) -> str:
+def _held(conclusion: Conclusion, layers: Sequence[Rows], *, ours: bool = False) -> str:
     """One verdict on a table that is printed several times, for other epochs: it has to hold each time."""
-    results = [conclusion.judge(rows) for rows in layers]
+    results = [conclusion.judge(rows, ours=ours) for rows in layers]
     order = (Holding.CONTRADICTED, Holding.NOT_RUN, Holding.UNDECIDED, Holding.HOLDS)
     return next((str(one) for one in order if one in results), "")
 

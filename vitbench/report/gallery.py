@@ -1,13 +1,20 @@
-"""Which figures a paper's report has: how its pre-trainings went, and what they were good for."""
+"""Which figures a paper's report has: how its pre-trainings went, what they were good for, and curves like its own.
+
+Trainings are drawn where a curve says what a number cannot: of tables that print curves, which their data file says by
+`curves = true`, and of networks that were pre-trained. A table of a hundred accuracies gets no hundred curves. There
+is one figure for a table, a row of panels for each network and data set, in which every method stands beside its own
+baseline; tables whose runs are the same, as those of the quick budget may be, share one.
+"""
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from vitbench.case import Budget, Case
 from vitbench.curves import Run
-from vitbench.kept import Kept, pretrained
+from vitbench.kept import Kept, drawn, pretrained
 from vitbench.papers import Paper
 from vitbench.pictures import Pictures
 from vitbench.report import figures
@@ -43,9 +50,9 @@ def drawings(paper: Paper, cases: Mapping[Budget, Sequence[Case]], results: Resu
     if not kept.curves and not kept.pictures:
         return
     for budget, of_budget in cases.items():
-        own = [case for case in pretrained(of_budget) if case.paper == paper.name]
+        own = [case for case in drawn(of_budget) if case.paper == paper.name]
         view = _View(f"{paper.name}-{budget}", budget, results, kept)
-        yield from view.pretrainings(own)
+        yield from view.pretrainings(pretrained(own))
         yield from view.trainings(own)
 
 
@@ -75,10 +82,33 @@ class _View:
                 caption=f"Loss of the pre-training, {self.budget} budget: of each epoch the mean over its steps.",
                 make=lambda: figures.losses(lines),
             )
+        yield from self._neighbours(found)
         for title, (runs, one) in titled.items():
             seen = [(seed, self.kept.pictures[run]) for seed, run in runs if run in self.kept.pictures]
             if seen:
                 yield from self._pictures(title, one, *seen[0])
+
+    def _neighbours(self, found: Mapping[Runs, Sequence[Case]]) -> Iterator[Drawing]:
+        """What k-NN made of their embeddings: a panel for each network and data set, a line for each pre-training."""
+        groups: dict[str, dict[Runs, Case]] = {}
+        for runs, cases in found.items():
+            groups.setdefault(_networks(cases), {})[runs] = cases[0]
+        rows: dict[str, list[Line]] = {}
+        for title, group in groups.items():
+            names = _names({runs: (str(case.objective), case.recipe.name) for runs, case in group.items()})
+            for runs, case in group.items():
+                line = self._line(names[runs], runs)
+                if line and line.mean("knn")[0]:
+                    before = self.results.value(case, self.budget, "knn_untrained")
+                    rows.setdefault(title, []).append(replace(line, untrained=before.mean if before else None))
+        if rows:
+            ends = "; ".join(f"{title}, {line.label}, ends at {line.end('knn'):.2f} %" for title, line in _each(rows))
+            yield Drawing(
+                name=f"{self.prefix}-knn.svg",
+                alt=f"k-NN accuracy over the epochs of the pre-training: {ends}.",
+                caption=f"k-NN on the embeddings of pre-trained networks, {self.budget} budget; dotted: untrained.",
+                make=lambda: figures.neighbours(rows),
+            )
 
     def _pictures(self, title: str, case: Case, seed: str, by_epoch: Mapping[int, Pictures]) -> Iterator[Drawing]:
         last = max(by_epoch)
@@ -100,27 +130,51 @@ class _View:
             )
 
     def trainings(self, cases: Iterable[Case]) -> Iterator[Drawing]:
-        """Accuracy and loss of the fine-tunings, each beside the same network from scratch."""
-        found: dict[tuple[Runs, Runs], list[Case]] = {}
+        """Accuracy and loss over the epochs, a figure for each table, each method beside its own baseline."""
+        groups: dict[tuple[str, str, str], list[Case]] = {}  # by table, model, data set
         for case in cases:
-            found.setdefault((self._runs(case), self._runs(case.baseline)), []).append(case)
-        rows: dict[str, list[Line]] = {}
-        for title, ((after, plain), case) in _titled(found).items():
-            pair = (self._line("pre-trained", after, case), self._line("from scratch", plain, case.baseline))
-            if lines := [line for line in pair if line and all(curve.accuracies for curve in line.curves)]:
-                rows[title] = lines
-        if rows:
-            ends = "; ".join(
-                f"{title}, {line.label}, ends at {line.end('accuracies'):.2f} %"
-                for title, lines in rows.items()
-                for line in lines
-            )
-            yield Drawing(
-                name=f"{self.prefix}-training.svg",
-                alt=f"Test accuracy and training loss over the epochs: {ends}.",
-                caption=f"Fine-tuned after the pre-training, and trained from scratch, {self.budget} budget.",
-                make=lambda: figures.trainings(rows),
-            )
+            groups.setdefault((case.table, case.model.name, case.dataset), []).append(case)
+        panels: dict[tuple[Runs, ...], list[Case]] = {}  # those of the same runs are one
+        lines: dict[tuple[Runs, ...], list[Line]] = {}
+        for group in groups.values():
+            known = self._beside(group)
+            if known:
+                panels.setdefault(tuple(known), []).append(group[0])
+                lines.setdefault(tuple(known), list(known.values()))
+        by_table: dict[str, list[tuple[Runs, ...]]] = {}
+        for runs, (first, *_) in panels.items():
+            by_table.setdefault(first.table, []).append(runs)
+        for own in by_table.values():
+            names = _names({runs: (_networks(panels[runs]), panels[runs][0].model.name) for runs in own})
+            shown = dict.fromkeys(case.table for runs in own for case in panels[runs])
+            yield self._training(list(shown), {names[runs]: lines[runs] for runs in own})
+
+    def _training(self, tables: Sequence[str], rows: Mapping[str, Sequence[Line]]) -> Drawing:
+        ends = "; ".join(
+            f"{title}, {line.label}, ends at {line.end('accuracies'):.2f} %, is best at {line.best():.2f} % "
+            f"and has 95 % of that after epoch {line.converged()[0]}"
+            for title, line in _each(rows)
+        )
+        of = f"Table {tables[0]}" if len(tables) == 1 else f"Tables {', '.join(tables)}"
+        return Drawing(
+            name=re.sub(r"[^\w.+-]", ".", f"{self.prefix}-{tables[0]}-training") + ".svg",
+            alt=f"Test accuracy and training loss over the epochs: {ends}.",
+            caption=f"{of}, {self.budget} budget: each method beside its own baseline; the dots are where a line first "
+            "has 95 % of its best accuracy.",
+            make=lambda: figures.trainings(rows),
+        )
+
+    def _beside(self, cases: Iterable[Case]) -> dict[Runs, Line]:
+        """The lines of a panel by their runs: methods and their baselines, each once, as far as curves are kept."""
+        found: dict[Runs, Case] = {}
+        methods_first = sorted(cases, key=lambda case: case.is_baseline)
+        for case in (one for own in methods_first for one in (own, own.baseline)):
+            runs = self._runs(case)
+            line = self._line("", runs)
+            if line and all(curve.accuracies for curve in line.curves):
+                found.setdefault(runs, case)
+        names = _names({runs: (case.loss, case.recipe.name) for runs, case in found.items()})
+        return {runs: line for runs, case in found.items() if (line := self._line(names[runs], runs, case))}
 
     def _runs(self, case: Case) -> Runs:
         """The runs that a case's numbers are of, by seed."""
@@ -135,16 +189,30 @@ class _View:
         return line if known and line.mean("losses")[0] else None
 
 
-def _titled(found: Mapping[Key, Sequence[Case]]) -> dict[str, tuple[Key, Case]]:
-    """By a title of its own, each group of cases that share their runs, with the first of them.
+def _each(rows: Mapping[str, Sequence[Line]]) -> Iterator[tuple[str, Line]]:
+    return ((title, line) for title, lines in rows.items() for line in lines)
 
-    A title is the networks, the data, and what else tells a group from those before it.
-    """
-    titled: dict[str, tuple[Key, Case]] = {}
-    for key, cases in found.items():
-        first = cases[0]
-        title = f"{' and '.join(dict.fromkeys(case.model.printed for case in cases))}, {first.dataset}"
-        for more in (str(first.objective), first.recipe.name, first.table):
-            title += f", {more}" if title in titled else ""
-        titled[title] = (key, first)
-    return titled
+
+def _networks(cases: Sequence[Case]) -> str:
+    """Of cases that share their runs, the networks and the data."""
+    return f"{' and '.join(dict.fromkeys(case.model.printed for case in cases))}, {cases[0].dataset}"
+
+
+def _titled(found: Mapping[Key, Sequence[Case]]) -> dict[str, tuple[Key, Case]]:
+    """By a title of its own, each group of cases that share their runs, with the first of them."""
+    first = {key: cases[0] for key, cases in found.items()}
+    told = {
+        key: (_networks(cases), str(first[key].objective), first[key].recipe.name, first[key].table)
+        for key, cases in found.items()
+    }
+    return {name: (key, first[key]) for key, name in _names(told).items()}
+
+
+def _names(told: Mapping[Key, Sequence[str]]) -> dict[Key, str]:
+    """A name for each: the first of what can be told of it, and as much of the rest as tells it from all others."""
+    names: dict[Key, str] = {}
+    for length in range(1, 1 + max(map(len, told.values()), default=0)):
+        shortened = {key: ", ".join(parts[:length]) for key, parts in told.items()}
+        count = Counter(shortened.values())
+        names |= {key: name for key, name in shortened.items() if key not in names and count[name] == 1}
+    return {key: names.get(key, ", ".join(parts)) for key, parts in told.items()}

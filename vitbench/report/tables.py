@@ -150,7 +150,8 @@ def quick_table(cases: Sequence[Case], results: Results) -> Grid:
     Args:
         cases: of one table and one data set.
     """
-    metrics = [name for name in QUICK_METRICS if any(results.value(case, Budget.QUICK, name) for case in cases)]
+    wanted = (*QUICK_METRICS, *(("convergence_epoch",) if any(case.curves for case in cases) else ()))
+    metrics = [name for name in wanted if any(results.value(case, Budget.QUICK, name) for case in cases)]
     headers = [
         "Model",
         "Loss",
