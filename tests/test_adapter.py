@@ -10,7 +10,7 @@ from timm.models.swin_transformer import SwinTransformer
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
-from vitbench.adapter import Adapter, ShapesAlone, cut, pick, register, shape_of
+from vitbench.adapter import Adapter, ShapesAlone, cut, full_precision, pick, register, shape_of, takes
 from vitbench.contracts import Normalize, Shape
 from vitbench.errors import UserError
 from vitbench.models import t2t, vit  # noqa: F401 - both register their variants
@@ -328,3 +328,83 @@ def test_picked_tokens_are_those_asked_for_in_that_order():
     tokens = torch.arange(12.0).view(2, 3, 2)
     found = pick(tokens, torch.tensor([[2, 0], [1, 1]]))
     assert found.tolist() == [[[4, 5], [0, 1]], [[8, 9], [8, 9]]]
+
+
+# Other sizes than its own
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"reg_tokens": 4}, {"reg_tokens": 4, "no_embed_class": True}, {"class_token": False, "global_pool": "avg"}],
+    ids=str,
+)
+@pytest.mark.parametrize("size", [(16, 32), (64, 128)])
+def test_positions_for_another_size_are_those_that_timm_interpolates(options, size):
+    network = tokens(patch_size=8, **options)
+    theirs = tokens(patch_size=8, dynamic_img_size=True, **options)
+    theirs.load_state_dict(network.state_dict())
+    images = torch.rand(2, 3, *size)
+    out, logits = Adapter(network)(images), theirs(2 * images - 1)
+    torch.testing.assert_close(out.logits, logits)
+    assert out.grids[0].shape == (2, 24, size[0] // 8, size[1] // 8)
+    out.logits.square().sum().backward()
+    logits.square().sum().backward()
+    torch.testing.assert_close(network.pos_embed.grad, theirs.pos_embed.grad)
+
+
+def test_at_its_own_size_a_network_that_could_stretch_has_the_bits_of_one_that_cannot():
+    network, images = tokens(), torch.rand(2, 3, 32, 64)
+    expected = network(2 * images - 1)
+    assert network.patch_embed.strict_img_size
+    out = Adapter(network)(images)
+    assert not network.patch_embed.strict_img_size
+    assert torch.equal(out.logits, expected)
+
+
+def test_positions_are_moved_in_full_precision_under_autocast():
+    model, images = Adapter(tokens()), torch.rand(2, 3, 16, 32)
+    seen = []
+    model.network.pos_drop.register_forward_hook(lambda module, given, out: seen.append(given[0]))
+    torch.nn.init.zeros_(model.network.patch_embed.proj.weight)
+    torch.nn.init.zeros_(model.network.patch_embed.proj.bias)
+    model(images)
+    with torch.autocast("cpu", torch.bfloat16):
+        model(images)
+    assert torch.equal(seen[0][:, 1:], seen[1][:, 1:].float())
+
+
+def test_full_precision_is_one_within_autocast_and_nothing_on_meta():
+    ones = torch.ones(2, 2)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert (ones @ ones).dtype == torch.bfloat16
+        with full_precision(ones.device):
+            assert (ones @ ones).dtype == torch.float32
+    with full_precision(torch.device("meta")):
+        assert (ones.to("meta") @ ones.to("meta")).dtype == torch.float32
+
+
+def test_images_of_another_aspect_are_refused():
+    with pytest.raises(UserError, match="built for images of 32 x 64, got 32 x 32"):
+        Adapter(tokens())(torch.rand(2, 3, 32, 32))
+
+
+@pytest.mark.parametrize(
+    ("model", "size", "expected"),
+    [
+        ("vit", 16, True),
+        ("vit", 12, False),  # no whole patches of 8
+        ("swin", 16, False),  # windows for one size
+        ("resnet", 16, True),
+    ],
+)
+def test_whether_a_model_takes_a_size_is_found_without_arithmetic_and_once(model, size, expected):
+    networks = {
+        "vit": lambda: tokens(img_size=32, patch_size=8),
+        "swin": lambda: channels_last(img_size=32),
+        "resnet": channels_first,
+    }
+    one, before = Adapter(networks[model]()), torch.get_rng_state()
+    assert takes(one, image_size=size) is expected
+    assert torch.equal(torch.get_rng_state(), before)
+    one.register_forward_pre_hook(lambda *_: pytest.fail("asked again"))
+    assert takes(one, image_size=size) is expected

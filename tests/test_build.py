@@ -80,6 +80,21 @@ def test_the_objective_gives_each_term_its_weight_and_its_arguments():
     assert (me.ratio, len(me.blocks)) == (0.5, 1)
 
 
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_a_term_that_asks_for_the_model_copies_it_as_it_is(device):
+    one = identity("distill(prototypes=8, hidden=8, bottleneck=4)")
+    with torch.device(device):
+        model = build.model_of(one)
+        with torch.no_grad():
+            model.network.head.weight.fill_(2.0)  # as weights that were loaded
+        teacher = build.term_of(one, "distill", model).teacher
+    assert {name: weight.shape for name, weight in teacher.named_parameters()} == {
+        name: weight.shape for name, weight in model.named_parameters()
+    }
+    assert {weight.device.type for weight in teacher.parameters()} == {device}
+    assert device == "meta" or equal(teacher, model)
+
+
 @pytest.mark.parametrize("name", ["resnet", "vit", "t2t", "cvt"])
 def test_a_network_of_ours_is_what_timm_makes_under_its_name(name):
     model = build.model_of(identity(model=f"{name}/tiny"))
@@ -152,6 +167,9 @@ def no_arguments(): return nn.Identity()
 def needs(shape, *, margin): return nn.Identity()
 def a_function(shape): return lambda step: 0.0
 def fails(shape, *, margin=1): return nn.Linear(margin, 10 // (margin - 1))
+class Copies(nn.Module):
+    def attach(self, model): self.copied = model.nothing
+def copies(shape): return Copies()
 """
 DATA = """
 import torch
@@ -248,6 +266,7 @@ def test_a_model_that_keeps_its_contract_is_built(foreign):
         ("needs", "fails when built: TypeError: needs() missing 1 required keyword-only argument: 'margin'; a term is"),
         ("a_function", "returns function; a term is"),
         ("fails", "fails when built: line 8, ZeroDivisionError: "),
+        ("copies", "fails when it was given the model: line 10, AttributeError: "),
     ],
 )
 def test_a_term_that_breaks_its_contract_is_one_line(foreign, term, message):

@@ -7,6 +7,7 @@ on grids (B, D, h, w) without prefix tokens (`vitbench.contracts.Output`).
 import math
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -16,8 +17,9 @@ import timm
 import torch
 import torch.nn.functional as F
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
-from timm.layers import ClassifierHead, NormMlpClassifierHead
+from timm.layers import ClassifierHead, NormMlpClassifierHead, PatchEmbed
 from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
+from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
@@ -57,6 +59,8 @@ class Adapter(nn.Module):
     Args:
         network: has timm's `forward_features`, `forward_head(x, pre_logits=...)` and `num_features`;
             `num_prefix_tokens`, `output_fmt`, `patch_embed` and `get_classifier` are read where it has them.
+            A plain vision transformer of timm takes images of other sizes than its own too, of the same aspect and
+            cut by its patches: its positions are interpolated for them.
         normalize: what the network expects its pixels to go through; by default they are spread over [-1, 1].
 
     Raises:
@@ -76,9 +80,14 @@ class Adapter(nn.Module):
         self.normalize = normalize or Normalize()
         self.network = network
         self.one_head_pass = _ends_in_its_classifier(network)
+        self.stretches = _has_a_position_for_each_patch(network)
+        if self.stretches:
+            self.network.patch_embed.strict_img_size = False
 
     def forward(self, images: Tensor) -> Output:
         """(B, 3, H, W) in [0, 1] to logits (B, K), embedding (B, D) and the coarsest grid (B, D, h, w)."""
+        if self.stretches and (positions := stretched(self.network, (images.shape[-2], images.shape[-1]))) is not None:
+            return torch.func.functional_call(self, {"network.pos_embed": positions}, (images,))
         features, last = self.maps(self.normalize(images))
         grid = _grid(self.network, last, (images.shape[-2], images.shape[-1]))
         embedding = self.network.forward_head(features, pre_logits=True)  # (B, D)
@@ -98,6 +107,45 @@ class Adapter(nn.Module):
         if self.one_head_pass:
             return self.network.get_classifier()(embedding)
         return self.network.forward_head(features)
+
+
+def stretched(network: Any, size: tuple[int, int]) -> Tensor | None:
+    """Positions (1, prefix + cells, D) of a plain vision transformer for images of `size` (H, W); None: as they are.
+
+    Bicubic, as in timm's `resample_abs_pos_embed`; but as one product, for torch's gradient of an interpolation
+    differs from run to run on a GPU.
+
+    Raises:
+        UserError: if its own images have another aspect.
+    """
+    (height, width), (rows, columns) = network.patch_embed.img_size, network.patch_embed.grid_size
+    patch, old = network.patch_embed.patch_size, network.pos_embed
+    cells = (size[0] // patch[0], size[1] // patch[1])
+    prefix = 0 if network.no_embed_class else network.num_prefix_tokens
+    if size[0] * width != size[1] * height:
+        raise UserError(
+            f"{type(network).__name__} is built for images of {height} x {width}, got {size[0]} x {size[1]}; give it "
+            "images of that aspect"
+        )
+    if old.shape[1] - prefix == math.prod(cells):
+        return None
+    basis = torch.eye(rows * columns, dtype=torch.float32, device=old.device).view(-1, 1, rows, columns)
+    shares = F.interpolate(basis, size=cells, mode="bicubic", antialias=True).flatten(1)  # (old cells, cells)
+    with full_precision(old.device):
+        moved = shares.T.to(old.dtype) @ old[0, prefix:]  # (cells, D)
+    return torch.cat([old[:, :prefix], moved.unsqueeze(0)], dim=1)
+
+
+def full_precision(device: torch.device) -> AbstractContextManager[object]:
+    """Inside, products are as precise as what they are made of, even under autocast."""
+    known = torch.amp.is_autocast_available(device.type)  # not on `meta`
+    return torch.autocast(device.type, enabled=False) if known else nullcontext()
+
+
+def _has_a_position_for_each_patch(network: Any) -> bool:
+    """Whether it is a plain vision transformer that refuses all images but those of one size."""
+    plain = isinstance(network, VisionTransformer) and type(network.patch_embed) is PatchEmbed
+    return plain and network.pos_embed is not None and not network.dynamic_img_size
 
 
 def cut(images: Tensor, side: int) -> Tensor:
@@ -172,6 +220,20 @@ def _shape(model: nn.Module, image_size: int, what: str) -> Shape:
     if not isinstance(model, Encoder):
         return shape
     return replace(shape, patch_size=model.patch_size, extra_tokens=model.extra_tokens, token_width=model.width)
+
+
+_taken: WeakKeyDictionary[nn.Module, dict[int, bool]] = WeakKeyDictionary()
+
+
+def takes(model: nn.Module, *, image_size: int) -> bool:
+    """Whether a model gives an output for images of a size, which need not be its own; found as in `shape_of`."""
+    known = _taken.setdefault(model, {})
+    if image_size not in known:
+        try:
+            known[image_size] = bool(shape_of(model, image_size=image_size))
+        except Exception:  # networks refuse what they cannot take by whatever error they meet
+            known[image_size] = False
+    return known[image_size]
 
 
 def _check_output(out: Any, batch: int, what: str) -> None:

@@ -4,7 +4,7 @@ What they are made of is imported through `vitbench.leaves`, and may be anybody'
 """
 
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -80,6 +80,8 @@ def unchecked(reference: str, classes: int, image_size: int) -> nn.Module:
 def term_of(identity: Identity, name: str, model: nn.Module) -> nn.Module:
     """A term of a run for a model; its weights depend on the seed and the term's name.
 
+    One that has a method `attach` is given the model too, to copy it as it is.
+
     Raises:
         UserError: if its code fails, or makes no module.
     """
@@ -87,7 +89,13 @@ def term_of(identity: Identity, name: str, model: nn.Module) -> nn.Module:
     shape = shape_of(model, image_size=identity.image_size)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derived(identity.seed, "term", name))
-        return _module(leaves.find("terms", name), shape, **arguments)
+        leaf = leaves.find("terms", name)
+        term = _module(leaf, shape, **arguments)
+        attach: Callable[[nn.Module], None] | None = getattr(term, "attach", None)
+        if attach is not None:
+            with leaf.answering("when it was given the model"):
+                attach(model)
+        return term
 
 
 def total_of(identity: Identity, model: nn.Module) -> Total:

@@ -67,11 +67,10 @@ METRICS: dict[str, Metric] = {
         # Of a pre-training, on the masked patches of test images; the second is what predicting their mean would have.
         Metric(name="reconstruction_mse", unit="", better="lower", decimals=4),
         Metric(name="mean_patch_mse", unit="", better=None, decimals=4),
-        # What collapse shows in: how far embeddings lie apart, the mean entropy of a teacher's answers, and what
-        # these say of an image: the entropy of their mean less that mean.
-        Metric(name="embedding_spread", unit="", better=None, decimals=4),
+        # How far embeddings, and what a teacher says, are from being the same for all; see `vitbench.measure.collapse`.
+        Metric(name="embedding_spread", unit="", better="higher", high=1, decimals=3),
         Metric(name="teacher_entropy", unit="nats", better=None, decimals=3),
-        Metric(name="teacher_information", unit="nats", better=None, decimals=3),
+        Metric(name="teacher_information", unit="nats", better="higher", decimals=3),
         Metric(name="output_tokens", unit="tokens", better=None, decimals=0),
         Metric(name="output_width", unit="channels", better=None, decimals=0),
         Metric(name="images", unit="images", better=None, decimals=0),

@@ -29,9 +29,9 @@ BATCH = 8
 
 
 class Patches(nn.Module):
-    """What `contracts.Encoder` asks for and no more: a patch's token is linear in its pixels, the last one is learned.
+    """What `contracts.Encoder` asks for: a patch's token is linear in its pixels, the last one is learned.
 
-    Its weights are those of a seed.
+    Its weights are those of a seed; its output, for terms that copy a model, is made of the tokens.
     """
 
     def __init__(self, *, seed: int = 0) -> None:
@@ -57,11 +57,23 @@ class Patches(nn.Module):
         tokens = self.patches(images)[image, kept] @ self.weight / len(self.weight) ** 0.5 + self.positions[kept]
         return torch.cat((tokens, self.last.expand(len(images), 1, -1)), dim=1)
 
+    def forward(self, images: Tensor) -> Output:
+        """(B, 3, H, W) in [0, 1]."""
+        every = torch.arange(SHAPE.height * SHAPE.width, device=images.device).expand(len(images), -1)
+        tokens = self.encode(images, every)  # (B, h * w + 1, D)
+        embedding = tokens.mean(dim=1)
+        grid = tokens[:, :-1].transpose(1, 2).unflatten(2, (SHAPE.height, SHAPE.width))
+        return Output(logits=embedding[:, : SHAPE.classes], embedding=embedding, grids=(grid,))
 
-def build(name: str, *, seed: int = 0, **options: object) -> nn.Module:
-    """A term with the weights of a seed."""
+
+def build(name: str, *, seed: int = 0, model: nn.Module | None = None, **options: object) -> nn.Module:
+    """A term with the weights of a seed, attached to a model where it asks for one."""
     torch.manual_seed(seed)
-    return find("terms", name).load()(SHAPE, **options)
+    term = find("terms", name).load()(SHAPE, **options)
+    if hasattr(term, "attach"):
+        device = torch.get_default_device()  # within which a test may build
+        term.attach((model or Patches()).to(device))
+    return term
 
 
 def inputs(seed: int = 0) -> tuple[nn.Parameter, nn.Parameter]:
@@ -104,7 +116,8 @@ def losses(name: str) -> list[float]:
     The inputs learn faster by their size, since a mean divides their gradients by it: else a gradient that
     no longer reaches them would not be seen in the losses. Without dropout, whose draws differ among builds of torch.
     """
-    term, model = build(name).eval(), Patches()
+    model = Patches()
+    term = build(name, model=model).eval()
     grid, logits = inputs()
     groups = [{"params": [tensor], "lr": 0.1 * tensor.numel()} for tensor in (grid, logits)]
     optimizer = torch.optim.SGD([*groups, {"params": [*term.parameters(), *model.parameters()]}], lr=0.1)
@@ -115,6 +128,8 @@ def losses(name: str) -> list[float]:
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
+        if hasattr(term, "after_step"):
+            term.after_step()
         found.append(loss.item())
     return found
 
