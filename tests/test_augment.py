@@ -6,7 +6,7 @@ from scipy import stats
 from torchvision.transforms import RandomCrop
 from torchvision.transforms import functional as TF
 
-from vitbench import augment, leaves
+from vitbench import augment, operations
 from vitbench.errors import UserError
 
 
@@ -137,12 +137,12 @@ def test_what_works_on_levels_refuses_floats(operation):
 
 def test_the_operations_that_a_recipe_may_name_are_those_that_there_are():
     with pytest.raises(UserError) as refused:
-        leaves.find_operation("none of them")
+        operations.find("none of them")
     # `mix` and `quarter_turn` make labels too, and stand under keys of their own.
     assert f"({len(augment.OPERATIONS) + 2} in all)" in str(refused.value)
     made = {"mix": augment.mix, "quarter_turn": augment.quarter_turn}
     for name, operation in (augment.OPERATIONS | made).items():
-        assert leaves.find_operation(name).module == operation.__module__
+        assert operations.find(name).module == operation.__module__
 
 
 def all_of_jitter(images, *, generator=None):

@@ -7,7 +7,7 @@ from vitbench.case import Claim
 from vitbench.conclusions import Conclusion, Holding
 from vitbench.errors import UserError
 from vitbench.objective import parse
-from vitbench.tables import Printed
+from vitbench.printed import Printed
 
 
 def conclusion(**changes):

@@ -391,35 +391,6 @@ def test_an_objective_of_known_parts_passes():
     leaves.check_objective(parse("ce + 0.1*drloc(pairs=8) + 0.1*me(ratio=0.85)"))
 
 
-def test_an_operation_is_a_function_of_augment_that_draws():
-    leaf = leaves.find_operation("crop")
-    leaf.check_arguments({"padding"})
-    with pytest.raises(UserError, match=r"^f:1: unknown argument of crop 'pading'; did you mean padding\?"):
-        leaf.check_arguments({"pading"}, where="f:1")
-
-
-def test_an_operation_stands_on_its_file_and_on_those_that_it_imports():
-    assert leaves.modules_of_operation("crop") == leaves.modules_of_operation("flip") == set()
-    used = {f"augmentations/{name}" for name in ("geometry", "levels", "shares")}
-    assert leaves.modules_of_operation("random_resized_crop") == used
-    inner = {f"augmentations/{name}" for name in ("randaugment", "geometry", "colour", "levels", "shares")}
-    assert leaves.modules_of_operation("rand_augment") == inner
-    inner = {f"augmentations/{name}" for name in ("autoaugment", "colour", "geometry", "levels", "shares")}
-    assert leaves.modules_of_operation("auto_augment") == inner
-    assert leaves.modules_of_operation("gaussian_blur") == {
-        f"augmentations/{one}" for one in ("blur", "levels", "shares")
-    }
-    assert leaves.modules_of_operation("quarter_turn") == {"augmentations/turning"}
-
-
-@pytest.mark.parametrize("name", ["crob", "compose", "to_float", "torch", "", "warp", "draw_windows"])
-def test_what_is_no_operation_is_refused(name):
-    with pytest.raises(
-        UserError, match=rf"^f:1: unknown augmentation '{name}'.*known: auto_augment, centre_crop, colour_jitter, crop"
-    ):
-        leaves.find_operation(name, where="f:1")
-
-
 COLLECTION = """
 import sys
 from vitbench import (baselines, case, compare, conclusions, constants, errors, identity, leaves, machine, metrics,

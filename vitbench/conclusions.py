@@ -10,8 +10,8 @@ from itertools import product
 from vitbench.errors import UserError, unknown
 from vitbench.metrics import METRICS
 from vitbench.objective import Objective, parse
+from vitbench.printed import Printed
 from vitbench.sections import Section
-from vitbench.tables import Printed
 
 
 class Holding(StrEnum):

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import vitbench
-from vitbench import leaves
+from vitbench import leaves, operations
 from vitbench.case import Budget, Case, Phase
 from vitbench.machine import installed
 from vitbench.objective import Call, Objective
@@ -282,7 +282,7 @@ def _augmentations(phases: Iterable[Phase], evaluation: Iterable[Call]) -> list[
     """Files that the operations of a run stand on, and no others: a new operation leaves old runs valid."""
     names = {call.name for phase in phases for call in _operations(phase)}
     names |= {call.name for call in evaluation}
-    files = {file for name in names for file in leaves.modules_of_operation(name)}
+    files = {file for name in names for file in operations.modules_of(name)}
     fed = ["feed"] if any(phase.augmentation or phase.views or phase.turning for phase in phases) else []
     seen = ["views"] if any(phase.views or phase.turning for phase in phases) else []
     # In which order images are drawn for is of the feed.

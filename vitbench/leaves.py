@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, cached_property
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,7 +27,6 @@ from vitbench.objective import Objective, Value
 Kind = Literal["models", "terms", "datasets"]
 # Arguments that a run gives, and no notation.
 HANDED_IN = {"self", "shape", "classes", "image_size", "variant", "root", "download", "images", "labels", "generator"}
-AUGMENTATIONS = "vitbench.augmentations."
 OF_FOLDERS = ("imagefolder",)  # data sets that are written `imagefolder:PATH`
 SINGULAR = {"models": "model", "terms": "term", "datasets": "data set"}
 CONTRACTS = {
@@ -261,50 +259,6 @@ def _find_folder(name: str) -> Leaf:
     found = FolderLeaf("datasets", name, leaf.module, leaf.attribute, leaf.path, Path(folder))
     found.constant("DIGEST")  # so that a folder that is none is told where its name is
     return found
-
-
-def find_operation(name: str, *, where: str = "") -> Leaf:
-    """Find an operation of `vitbench.augment` or of `vitbench.augmentations`, as a recipe names it.
-
-    Raises:
-        UserError: if there is none of that name.
-    """
-    operations = _operations()
-    if name not in operations:
-        raise unknown("augmentation", name, operations, where=where)
-    return operations[name]
-
-
-def drawless() -> list[str]:
-    """Names of the operations that draw nothing, as their file says by `DRAWS = False`, sorted."""
-    return sorted(name for name, one in _operations().items() if not one.constants.get("DRAWS", True))
-
-
-@cache
-def _operations() -> dict[str, Leaf]:
-    here = Path(__file__).parent
-    files = {"vitbench.augment": here / "augment.py"}
-    files |= {f"{AUGMENTATIONS}{one.stem}": one for one in sorted((here / "augmentations").glob("*.py"))}
-    inside = {module: Leaf("models", "", module, "", path).operations for module, path in files.items()}
-    return {name: Leaf("models", name, one, name, files[one]) for one, names in inside.items() for name in names}
-
-
-@cache
-def modules_of_operation(name: str) -> frozenset[str]:
-    """Names, within the package, of the files that an operation stands on, besides `augment` itself.
-
-    Raises:
-        UserError: if there is no operation of that name.
-    """
-    here = Path(__file__).parent
-    found: set[str] = set()
-    new = {find_operation(name).module} - {"vitbench.augment"}
-    while new:
-        found |= new
-        files = {one: here / "augmentations" / f"{one.removeprefix(AUGMENTATIONS)}.py" for one in new}
-        imports = {inner for one, path in files.items() for inner in Leaf("models", "", one, "", path).imports}
-        new = {one for one in imports if one.startswith(AUGMENTATIONS) and find_spec(one)} - found
-    return frozenset(f"augmentations/{one.removeprefix(AUGMENTATIONS)}" for one in found)
 
 
 def check_model(reference: str, *, where: str = "") -> Leaf:

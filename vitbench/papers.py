@@ -16,8 +16,9 @@ from vitbench.conclusions import Conclusion
 from vitbench.errors import unknown
 from vitbench.metrics import METRICS
 from vitbench.objective import Value
+from vitbench.printed import Standing
 from vitbench.sections import Section
-from vitbench.tables import Standing, Table
+from vitbench.tables import Table
 
 
 @dataclass(frozen=True, kw_only=True)

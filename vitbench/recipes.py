@@ -5,7 +5,7 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
-from vitbench import leaves
+from vitbench import leaves, operations
 from vitbench.case import Elsewhere, Phase, Pretraining, Recipe, View
 from vitbench.errors import UserError
 from vitbench.objective import Call, Value, parse, parse_call
@@ -135,10 +135,8 @@ def _quick_phase(section: Section) -> Phase:
         return phase
     there = section.section("elsewhere")
     there.keys("least_steps", "augmentation")
-    operations = tuple(_operations(there, "augmentation")) if "augmentation" in there.content else None
-    return replace(
-        phase, elsewhere=Elsewhere(least_steps=_positive(there, "least_steps", int), augmentation=operations)
-    )
+    drawn = tuple(_operations(there, "augmentation")) if "augmentation" in there.content else None
+    return replace(phase, elsewhere=Elsewhere(least_steps=_positive(there, "least_steps", int), augmentation=drawn))
 
 
 def _phase(section: Section, *more: str) -> Phase:
@@ -244,13 +242,13 @@ def _operations(section: Section, key: str) -> Iterator[Call]:
 
 def _operation(text: str, where: str, key: str) -> Call:
     call = parse_call(text, where=where)
-    operation = leaves.find_operation(call.name, where=where)
+    operation = operations.find(call.name, where=where)
     wanted = LABELLING.get(key)
     if call.name != wanted and (wanted or call.name in LABELLING.values()):
         right = next((one for one, name in LABELLING.items() if name == call.name), "augmentation")
         raise UserError(f"{where}: {call.name} stands under the key `{right}`, got it under `{key}`; move it there")
-    if key == "evaluation" and call.name not in leaves.drawless():
-        known = " or ".join(leaves.drawless())
+    if key == "evaluation" and call.name not in operations.drawless():
+        known = " or ".join(operations.drawless())
         raise UserError(f"{where}: an evaluation draws nothing, got {call.name}; use {known}")
     operation.check_arguments(set(call.arguments), where=where)
     return call
@@ -280,5 +278,5 @@ def _views(section: Section) -> tuple[View, ...]:
 def _view(section: Section) -> View:
     section.keys("name", "count", "augmentation")
     count = _positive(section, "count", int) if "count" in section.content else 1
-    operations = tuple(_operations(section, "augmentation"))
-    return View(name=section.one_of("name", VIEWS), count=count, augmentation=operations)
+    drawn = tuple(_operations(section, "augmentation"))
+    return View(name=section.one_of("name", VIEWS), count=count, augmentation=drawn)

@@ -16,40 +16,13 @@ from vitbench.case import Case, Claim, Model, Recipe, Status
 from vitbench.errors import UserError, unknown
 from vitbench.metrics import CONVENTIONS, METRICS
 from vitbench.objective import Objective, Value, parse
+from vitbench.printed import RUNNABLE, SIZE, Printed, Standing
 from vitbench.sections import Section
 
 Place = tuple[str, str, str, str]  # model, objective, data set, recipe
 SOURCES = ("printed", "rerun", "read-off", "computed")
 _CELLS = ("columns", "rows", "note", "notes")
 _PART = (*_CELLS, "recipe", "recipes", "source", "status", "reason", "convention")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Printed:
-    """One printed number and what it is of.
-
-    Attributes:
-        model, objective, dataset: empty, or None, where the page names none: the size of a network is of no data set.
-        recipes: names of those that it is run by, first the one that it is listed under; none where it is of no case.
-        label: name of the recipe that it is listed under where that is only named, and none can be run.
-    """
-
-    claim: Claim
-    model: str = ""
-    objective: Objective | None = None
-    dataset: str = ""
-    recipes: tuple[str, ...] = ()
-    label: str = ""
-
-    @property
-    def cell(self) -> tuple[str, str, str]:
-        """Model, objective, data set."""
-        return self.model, str(self.objective or ""), self.dataset
-
-    @property
-    def places(self) -> set[tuple[str, ...]]:
-        """What no other number of the table may be: its cell and metric, under each of its recipes."""
-        return {(*self.cell, self.claim.metric, recipe) for recipe in self.recipes or (self.label,)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,28 +51,6 @@ class Table:
     def under(self, reading: str) -> "Table":
         """The same with the cases of one reading."""
         return replace(self, cases=tuple(case for case in self.cases if case.reading == reading))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Standing:
-    """What is missing to run cells of a table, or on a data set, and why."""
-
-    status: Status
-    reason: str
-
-    @classmethod
-    def read(cls, section: Section) -> "Standing":
-        """From the keys `status` and `reason`.
-
-        Raises:
-            UserError: for an unknown status, or one without the other.
-        """
-        known = [status.value for status in Status if status != Status.RUNNABLE]
-        return cls(status=Status(section.one_of("status", known)), reason=section.get("reason", str))
-
-
-RUNNABLE = Standing(status=Status.RUNNABLE, reason="")
-SIZE = Standing(status=Status.PRINTED_ONLY, reason="the size of a data set: there is nothing to run")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,7 +151,7 @@ class _Part:
         for row, where in zip(self.section.get("rows", list), self.section.places("rows"), strict=True):
             for one in self._row(row, columns, where):
                 if seen & one.places:
-                    raise UserError(f"{where}: {_subject(one)} stands in this table before; keep one row")
+                    raise UserError(f"{where}: {one.subject} stands in this table before; keep one row")
                 seen |= one.places
                 found.append(one)
         return found if self.section is self.table else _noted(self.section, found)
@@ -333,10 +284,6 @@ class _DatasetPart(_Part):
     def asked(self) -> Iterator[tuple[Place, str]]:
         """None: a data set is not run."""
         yield from ()
-
-
-def _subject(one: Printed) -> str:
-    return " under ".join(filter(None, (one.model, str(one.objective or "")))) or one.dataset
 
 
 def _noted(section: Section, printed: Sequence[Printed]) -> list[Printed]:

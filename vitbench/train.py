@@ -64,7 +64,7 @@ def train(
 
     Args:
         network, total, data, precision, micro_batch: as in `Learner`.
-        phases: run one after the other, each with a fresh optimizer.
+        phases: run one after the other, each with a fresh optimizer; none for a network that is only judged.
         seed: of order, augmentation, terms and dropout; the weights come initialised.
         engine: takes the steps; an eager one where none is given.
         checkpoint: what `watch.save` was given, to go on from; trains to the bits of an uninterrupted run.
@@ -81,9 +81,8 @@ def train(
     start = checkpoint or {"phase": 0, "epoch": 0, "curves": []}
     curves: list[dict[str, Any]] = list(start["curves"])
     done = sum(phase.epochs for phase in phases[: start["phase"]]) + start["epoch"]
-    if not phases:  # of a network that is only judged
-        return curves
-    if start["phase"] >= len(phases) or start["epoch"] > phases[start["phase"]].epochs or len(curves) != done:
+    beyond = start["phase"] >= len(phases) or start["epoch"] > phases[start["phase"]].epochs
+    if checkpoint is not None and (beyond or len(curves) != done):
         raise Unfit("it stands at an epoch that this training does not have")
     engine = engine or Engine()
     with torch.random.fork_rng(devices=_cuda(network)):

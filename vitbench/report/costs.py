@@ -8,11 +8,12 @@ from vitbench.case import Budget, Case
 from vitbench.compare import ClaimVerdict
 from vitbench.metrics import CONVENTIONS, METRICS
 from vitbench.papers import Paper
+from vitbench.printed import Printed
 from vitbench.report.markdown import Grid
 from vitbench.report.results import Results, Value
 from vitbench.report.tables import NOTHING, constant
 from vitbench.selection import sizes, sort_key, timings
-from vitbench.tables import Printed, Table
+from vitbench.tables import Table
 
 # Printed sizes that are counted here, with the units of their columns.
 SIZES = ("params", "macs")
