@@ -19,7 +19,7 @@ from vitbench.measure.knn import embed
 
 VERSION = 1
 
-# Both are ours: far below what any network of ours has, trained or not, and far above what rounding leaves.
+# Both are ours. On digits an untrained tiny ViT has a spread of .012: images of one kind start close to each other.
 LEAST_SPREAD = 0.01
 LEAST_INFORMATION = 0.01  # of what the teacher could say, log K
 
