@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vitbench import build
+from vitbench import build, leaves
 from vitbench.adapter import ShapesAlone
-from vitbench.augment import to_float
+from vitbench.augment import compose, to_float
+from vitbench.case import View
 from vitbench.contracts import Images, Output
 from vitbench.engine import WARM_STEPS, Engine
 from vitbench.identity import Identity
@@ -45,21 +46,42 @@ def count(identity: Identity) -> dict[str, Any]:
 def _training_cost(identity: Identity, model_macs: int) -> size.TrainingCost:
     """Of one image, with every term; without the model's own pass where no term asks for its output."""
     model, out = _on_meta(identity.model, identity.classes, identity.image_size)
-    macs, asks = [], []
+    macs, asks, seen = [], [], _seen(identity)
     for name in identity.objective.names:
         with torch.device("meta"):
             term = build.term_of(identity, name, model)
-        given: dict[str, Any] = {"model": lambda: model, "image_size": identity.image_size}
+        given: dict[str, Any] = {"model": lambda: model, "image_size": identity.image_size, **seen}
         macs.append(size.count_term_macs(lambda: term, out=out, **given))  # noqa: B023 - at once
         asks.append(size.asks_for_output(lambda: term, **given))  # noqa: B023 - at once
     return size.training_cost(model_macs, macs, runs_model=any(asks))
 
 
+def _seen(identity: Identity) -> dict[str, Any]:
+    """What a step sees of a photograph: by the recipe, else as many versions as the terms compare at the least."""
+    if not identity.phases:
+        least = [leaves.find("terms", name).constant("VERSIONS", 1) for name in identity.objective.names]
+        return {"versions": max(least)}
+    phase = identity.phases[0]
+    views = {view.name: (view.count, 3, *_size_of(view, identity)) for view in phase.views if view.is_local}
+    return {"versions": phase.versions, "turned": phase.turning is not None, "views": views}
+
+
+def _size_of(view: View, identity: Identity) -> tuple[int, int]:
+    """H and W of a view."""
+    stored = torch.zeros(1, 3, identity.pixels, identity.pixels, dtype=torch.uint8, device="cpu")
+    made = compose((call.name, call.arguments) for call in view.augmentation).levels(stored)
+    return made.shape[2], made.shape[3]
+
+
 def step_flops(identity: Identity) -> float:
-    """Floating-point operations of one training step: two for each MAC of a forward and a backward pass."""
+    """Floating-point operations of one training step: two for each MAC of a forward and a backward pass.
+
+    A pass without a backward one, such as a teacher's, counts as one with it, which is too much.
+    """
     network, _ = _on_meta(identity.model, identity.classes, identity.image_size)
     model = size.count_matmul_conv(lambda: network, image_size=identity.image_size)
-    return 2.0 * _training_cost(identity, model).macs * identity.phases[0].batch_size
+    phase = identity.phases[0]
+    return 2.0 * _training_cost(identity, model).macs * phase.batch_size * phase.versions
 
 
 @cache

@@ -24,7 +24,7 @@ from vitbench.measure.size import (
     training_cost,
 )
 from vitbench.models import mae_vit, vit
-from vitbench.terms import ce, drloc, jigsaw, mae, me, rotation
+from vitbench.terms import ce, distill, drloc, jigsaw, mae, me, rotation
 
 
 class Run(nn.Module):
@@ -463,6 +463,30 @@ def test_a_term_that_shows_the_model_images_of_its_own_costs_that_pass_and_spare
 
     assert count_term_macs(Upside, model=Pooled, image_size=6) == 3 * 4
     assert not asks_for_output(Upside, model=Pooled, image_size=6)
+
+
+@pytest.mark.parametrize(("pairs", "versions", "crops"), [("all", 2, 0), ("all", 3, 6), ("crops", 3, 6)])
+def test_self_distillation_costs_the_teachers_passes_the_crops_and_both_heads(pairs, versions, crops):
+    """An image bears its share of its photograph's crops; the student's pass over it is the model's own."""
+    head = 4 * 7 + 7 * 7 + 7 * 5 + 5 * 9  # of one embedding
+    shape = Shape(channels=4, height=1, width=1, embedding=4, classes=4)
+
+    class Embedded(Pooled):
+        def forward(self, images):
+            embedding = self.head(images.mean((2, 3)))
+            return Output(logits=embedding, embedding=embedding, grids=(images,))
+
+    def build():
+        term = distill.build(shape, prototypes=9, hidden=7, bottleneck=5, pairs=pairs)
+        term.attach(Embedded())
+        return term
+
+    given = {"model": Embedded, "image_size": 6, "versions": versions}
+    given["views"] = {"local": (crops, 3, 2, 2)} if crops else {}
+    answered = crops + (versions if pairs == "all" else 0)
+    expected = versions * (3 * 4 + head) + crops * 3 * 4 + answered * head
+    assert count_term_macs(build, **given) == expected // versions
+    assert asks_for_output(build, **given) is (pairs == "all")
 
 
 def test_a_terms_uncounted_product_is_an_error():

@@ -7,7 +7,7 @@ import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from math import prod
 from typing import Any
@@ -120,6 +120,8 @@ def count_term_macs(
     image_size: int,
     views: Mapping[str, Sequence[int]] | None = None,
     out: Output | None = None,
+    versions: int = 1,
+    turned: bool = False,
 ) -> int:
     """Multiply-adds (`matmul_conv`) of a term for one image, besides the model's pass that it gets.
 
@@ -127,46 +129,56 @@ def count_term_macs(
         build: makes the term, `forward(step)`; called under torch's `meta` device.
         model: makes the model that it is trained with: images to `Output`; likewise.
         image_size: H and W in pixels.
-        views: shape (C, H, W) of each further version of the image that the term asked for, by name.
+        views: shape (C, H, W) of each further view of the photograph, or (L, C, H, W) of several, by name.
         out: the model's output for one image on the `meta` device, where it was computed already.
+        versions: V, of each photograph; one image bears a V-th of what the term costs for all of them.
+        turned: whether images were turned by quarters already.
 
     Raises:
         UncountedOperator: if the term runs an operator that multiplies and adds but has no formula.
     """
     with _undisturbed(), torch.device("meta"):
-        network, term = model().eval(), build().eval()
-        images = torch.zeros(1, 3, image_size, image_size)
-        computed = out or network(images)  # here, so that it is not counted with the term
-        shown = {name: torch.zeros(1, *shape) for name, shape in (views or {}).items()}
-
-        def forward(seen: Tensor) -> Output:
-            return computed if seen is images else network(seen)
-
-        return _count_products(partial(term, _step(images, network, forward, shown)))
+        term, network = build().eval(), model().eval()
+        step, _ = _step(network, image_size, views, versions, turned, out if versions == 1 else None)
+        if views:
+            term(step)  # what it finds out once, such as whether the model takes such views, is not counted
+        return _count_products(partial(term, step)) // versions
 
 
-def asks_for_output(build: Callable[[], nn.Module], *, model: Callable[[], nn.Module], image_size: int) -> bool:
-    """Whether a term reads the output of the model's pass; one that does not, or shows it other images, spares it.
+def asks_for_output(build: Callable[[], nn.Module], *, model: Callable[[], nn.Module], **given: Any) -> bool:
+    """Whether a term reads the output of the model's pass; one that does not spares it.
 
     Args:
-        build, model, image_size: as in `count_term_macs`.
+        build, model: as in `count_term_macs`; and so `image_size`, `views`, `versions` and `turned`.
     """
-    asked = []
-
-    def forward(seen: Tensor) -> Output:
-        asked.append(seen is images)
-        return network(seen)
-
     with _undisturbed(), torch.device("meta"):
-        network, term = model().eval(), build().eval()
-        images = torch.zeros(1, 3, image_size, image_size)
-        term(_step(images, network, forward, {}))
+        term, network = build().eval(), model().eval()
+        step, asked = _step(network, **given)
+        term(step)
     return any(asked)
 
 
-def _step(images: Tensor, model: nn.Module, forward: Callable[[Tensor], Output], views: Mapping[str, Tensor]) -> Step:
-    labels = torch.zeros(len(images), dtype=torch.int64)
-    return Step(images=images, labels=labels, model=model, forward=forward, views=views, progress=torch.zeros(()))
+def _step(
+    network: nn.Module,
+    image_size: int,
+    views: Mapping[str, Sequence[int]] | None = None,
+    versions: int = 1,
+    turned: bool = False,
+    out: Output | None = None,
+) -> tuple[Step, list[bool]]:
+    """A step of all versions of one photograph, whose output is there; of each pass asked for, whether it was this."""
+    images = torch.zeros(versions, 3, image_size, image_size)
+    asked, given = [], out or network(images)
+
+    def forward(shown: Tensor) -> Output:
+        asked.append(shown is images)
+        return given if shown is images else network(shown)
+
+    shown = {name: torch.zeros(*shape[:-3] or (1,), *shape[-3:]) for name, shape in (views or {}).items()}
+    labels = torch.zeros(versions, dtype=torch.int64)
+    turns = labels if turned else None
+    step = Step(images=images, labels=labels, model=network, forward=forward, views=shown)
+    return replace(step, versions=versions, turns=turns), asked
 
 
 def training_cost(model_macs: int, term_macs: Iterable[int], *, runs_model: bool = True) -> TrainingCost:
