@@ -22,8 +22,8 @@ LEAVES = {name: path for name, path in MODULES.items() if name.split(".")[1] in 
 # Everything below these may import torch; nothing else may, not even late.
 WITH_TORCH = {
     *("adapter", "augment", "augmentations", "build", "checkpoints", "contracts", "cost"),
-    *("engine", "examine", "feed", "learner", "optimizer", "photographs", "pretrained", "run", "total", "train"),
-    "weights",
+    *("embedded", "engine", "examine", "feed", "learner", "optimizer", "photographs", "pretrained", "probe", "run"),
+    *("total", "train", "views", "weights"),
     *("models", "terms", "datasets", "measure", "sources"),
 }
 # Reads the pictures that a run left, as numpy arrays, where there are some.

@@ -38,9 +38,9 @@ def test_everything_that_papers_print_has_a_metric():
         ("epoch_of_best", None),
         ("convergence_epoch", "lower"),
         ("knn_untrained", "higher"),
-        ("embedding_spread", None),
+        ("embedding_spread", "higher"),
         ("teacher_entropy", None),
-        ("teacher_information", None),
+        ("teacher_information", "higher"),
     ],
 )
 def test_a_metric_knows_which_way_is_better(name, better):

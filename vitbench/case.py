@@ -224,6 +224,11 @@ class Recipe:
         return tuple(phase.shortened() for phase in self.phases) if budget == Budget.SHORT else self.phases
 
     @property
+    def plain(self) -> "Recipe":
+        """What the plain baseline of a method is trained by: the recipe that this is held against, else itself."""
+        return self.against or self
+
+    @property
     def from_scratch(self) -> "Recipe":
         """The same without a pre-training, under the name `scratch`; itself where it has none.
 
@@ -291,6 +296,11 @@ class Case:
         model, dataset = (re.sub(r"[^\w.+-]", ".", name) for name in (self.model.name, self.dataset))
         parts = (self.paper, self.table, model, self.objective.slug, dataset, self.reading)
         return "/".join(filter(None, parts))
+
+    @property
+    def column(self) -> str:
+        """The data set as the page names it, of which this may be another split."""
+        return next((page for page, split in self.recipe.splits.items() if split == self.dataset), self.dataset)
 
     @property
     def baseline(self) -> "Case":

@@ -6,7 +6,7 @@ line and the way out, found at collection or by `vitbench check`.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 
 import vitbench
@@ -49,6 +49,15 @@ class Paper:
     def cases(self) -> Iterator[Case]:
         """Every case of every table, in printed order."""
         return (case for table in self.tables for case in table.cases)
+
+    @cached_property
+    def unweighed(self) -> frozenset[tuple[str, ...]]:
+        """Sets of terms that are printed with one choice of weights and arguments, so that there was none to settle."""
+        found: dict[tuple[str, ...], set[str]] = {}
+        for case in self.cases:
+            text = str(case.objective.without_arguments(case.defaults))
+            found.setdefault(case.objective.names, set()).add(text)
+        return frozenset(names for names, texts in found.items() if len(texts) == 1)
 
 
 def data_folder() -> Path:

@@ -95,7 +95,12 @@ def _has_versions(case: Case, objective: Objective) -> bool:
 
 
 def is_settled(paper: Paper, case: Case) -> bool:
-    """Whether a row has the weights that the paper settled on for its model and its default arguments."""
+    """Whether a row has the weights that the paper settled on for its model and its default arguments.
+
+    What is printed with one choice of weights alone is settled.
+    """
+    if case.objective.names in paper.unweighed:
+        return True
     weights = {"ce": 1.0} | {term: by_model.get(case.model.name) for term, by_model in paper.weights.items()}
     objective = case.objective.without_arguments(case.defaults)
     return all(not one.term.arguments and one.weight == weights.get(one.name) for one in objective)

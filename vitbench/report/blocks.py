@@ -26,8 +26,20 @@ class Block:
         return bool(sources) and sources <= {"rerun"}
 
     def of(self, recipe: Recipe) -> list[Case]:
-        """The cases of one of its recipes."""
-        return [case for case in self.cases if case.recipe.name == recipe.name]
+        """The cases of one of its recipes, and those that it is held against."""
+        return [case for case in self.cases if case.recipe.name in (recipe.name, recipe.plain.name)]
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """Per name of a recipe of its cases, that of the one of its recipes that it stands beside."""
+        return shown_under([case.recipe for case in self.cases])
+
+
+def shown_under(recipes: Iterable[Recipe]) -> dict[str, str]:
+    """Per name of a recipe, that of the one it is shown under: of what another is held against, that other one."""
+    found = {one.name: one for one in recipes}
+    methods = {one.against.name: name for name, one in found.items() if one.against}
+    return {name: methods.get(name, name) for name in found}
 
 
 def blocks(table: Table, added: Iterable[Case] = ()) -> list[Block]:
@@ -36,9 +48,10 @@ def blocks(table: Table, added: Iterable[Case] = ()) -> list[Block]:
     Args:
         added: further cases, each put where its recipe is.
     """
-    peers: dict[tuple[object, ...], dict[str, Recipe]] = {}
+    under = shown_under([case.recipe for case in table.cases])
+    peers: dict[tuple[object, ...], dict[str, None]] = {}
     for case in table.cases:
-        peers.setdefault(_cell(case), {})[case.recipe.name] = case.recipe
+        peers.setdefault(_cell(case), {})[under[case.recipe.name]] = None
     found: dict[tuple[str, ...], list[Case]] = {}  # by names of the recipes
     places: dict[str, list[Case]] = {}
     for case in table.cases:
@@ -66,7 +79,7 @@ def by_protocol(table: Table, protocol: str = "") -> list[list[Case]]:
         if recipe and not block.is_rerun:
             rows: dict[tuple[str, str], list[Case]] = {}
             for case in block.of(recipe):
-                rows.setdefault((case.model.name, case.dataset), []).append(case)
+                rows.setdefault((case.model.name, case.column), []).append(case)
             for pair, cases in rows.items():
                 stacks.setdefault(pair, []).append(cases)
     depth = max(map(len, stacks.values()), default=0)
@@ -80,4 +93,4 @@ def names(recipes: Sequence[Recipe]) -> str:
 
 
 def _cell(case: Case) -> tuple[object, ...]:
-    return case.model.name, str(case.objective), case.dataset, case.claims
+    return case.model.name, str(case.objective), case.column, case.claims

@@ -26,7 +26,7 @@ from vitbench.report import (
     tables,
 )
 from vitbench.report.gallery import Drawing
-from vitbench.report.markdown import escaped
+from vitbench.report.markdown import Grid, escaped
 from vitbench.report.results import Place, Results
 from vitbench.selection import sizes, trained
 from vitbench.tables import Table
@@ -235,20 +235,26 @@ def _where(place: Place) -> str:
 
 
 def _quick(paper: Paper, material: Material) -> Iterator[str]:
-    heading = [f"## `{Budget.QUICK}` budget", QUICK_NOTE]
+    grids: dict[str, tuple[list[str], str, Grid]] = {}  # tables whose quick forms are the same are shown once
     for table in paper.tables:
         own = list(_of(table, paper, material.cases.get(Budget.QUICK, ())))
         for dataset in sorted({case.dataset for case in own}):
-            shown = [case for case in own if case.dataset == dataset]
-            if any(case.reading for case in table.cases):
-                grid = protocols.quick_table(shown, material.results, list(paper.recipes))
-            else:
-                grid = tables.quick_table(shown, material.results)
+            grid = _quick_grid([case for case in own if case.dataset == dataset], paper, material.results)
             if grid[1]:
-                yield from heading
-                heading = []
-                yield f"### Table {table.id} in its quick form, `{dataset}`"
-                yield markdown.table(grid)
+                grids.setdefault(repr((dataset, grid)), ([], dataset, grid))[0].append(table.id)
+    if grids:
+        yield from (f"## `{Budget.QUICK}` budget", QUICK_NOTE)
+    for names, dataset, grid in grids.values():
+        several = len(names) > 1
+        yield f"### Table{'s' * several} {', '.join(names)} in {'their' if several else 'its'} quick form, `{dataset}`"
+        yield markdown.table(grid)
+
+
+def _quick_grid(cases: Sequence[Case], paper: Paper, results: Results) -> Grid:
+    """Cases of one table on one data set; recipes stand side by side where one loss is trained by several."""
+    if len({(case.model.name, case.loss) for case in cases}) < len(cases):
+        return protocols.quick_table(cases, results, list(paper.recipes))
+    return tables.quick_table(cases, results)
 
 
 def _figures(paper: Paper, material: Material) -> Iterator[str]:

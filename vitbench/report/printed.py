@@ -93,7 +93,9 @@ def _short(one: Table, added: list[Case], results: Results, budget: Budget) -> I
 
 def _long(paper: Paper, one: Table, found: list[Block], results: Results, budget: Budget) -> Iterator[str]:
     found = [block for block in found if block.cases]
-    yield f"{escaped(one.title)}. Accuracies in percent, gains in points over plain `ce` of the same recipe."
+    held = {recipe.name: recipe.against.name for block in found for recipe in block.recipes if recipe.against}
+    over = ", ".join(f"of `{other}` for `{name}`" for name, other in held.items()) or "of the same recipe"
+    yield f"{escaped(one.title)}. Accuracies in percent, gains in points over plain `ce` {over}."
     for block in found:
         if block.is_rerun:
             yield from _rerun(paper, one, block, results, budget)

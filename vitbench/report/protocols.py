@@ -1,12 +1,12 @@
 """Tables that several recipes run, in long form: first what the method adds, then the levels, side by side."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from vitbench.case import Budget, Case, Recipe
 from vitbench.metrics import METRICS
 from vitbench.report import tables
-from vitbench.report.blocks import Block, blocks
+from vitbench.report.blocks import Block, blocks, shown_under
 from vitbench.report.markdown import Grid, Markup
 from vitbench.report.results import Results
 from vitbench.report.tables import NOTHING, QUICK_METRICS, Cell
@@ -24,8 +24,8 @@ def is_long(table: Table) -> bool:
 def measured(table: Table, block: Block, results: Results, budget: str) -> Block:
     """A block with those models and data sets alone of which something was measured under a budget."""
     found = tables.cells(table, block.cases, results, budget)
-    kept = {(one.case.model.name, one.case.dataset) for one in found if one.ours}
-    return replace(block, cases=tuple(one for one in block.cases if (one.model.name, one.dataset) in kept))
+    kept = {(one.case.model.name, one.case.column) for one in found if one.ours}
+    return replace(block, cases=tuple(one for one in block.cases if (one.model.name, one.column) in kept))
 
 
 def long_table(table: Table, block: Block, results: Results, budget: str) -> Grid:
@@ -36,7 +36,7 @@ def long_table(table: Table, block: Block, results: Results, budget: str) -> Gri
     headers = ["Data", "Model", "Loss", "gain, printed", *(f"gain, {name}" for name in names.values())]
     headers += ["printed", *names.values(), *(f"verdict{name.removeprefix('ours')}" for name in names.values())]
     rows = []
-    for row, cells in _rows(found).items():
+    for row, cells in _rows(found, block.columns).items():
         first, shown = next(iter(cells.values())), [cells.get(name) for name in names]
         gains = [_our_gain(cell) for cell in shown]
         levels = [_our_level(cell, best) for cell in shown]
@@ -69,7 +69,8 @@ def quick_table(cases: Sequence[Case], results: Results, order: Sequence[str]) -
         cases: of one table and one data set.
         order: names of the paper's recipes; that of a network which only here is trained from scratch stands last.
     """
-    recipes = {case.recipe.name: case.recipe for case in cases}
+    under = shown_under([case.recipe for case in cases])
+    recipes = {case.recipe.name: case.recipe for case in cases if case.recipe.name in under.values()}
     places = {name: place for place, name in enumerate(order)}
     names = _names(sorted(recipes.values(), key=lambda one: places.get(one.name, len(places))))
     metrics = [name for name in QUICK_METRICS if any(results.value(case, Budget.QUICK, name) for case in cases)]
@@ -78,7 +79,7 @@ def quick_table(cases: Sequence[Case], results: Results, order: Sequence[str]) -
         headers += [f"{metric}{name.removeprefix('ours')} ({METRICS[metric].unit})" for name in names.values()]
     rows: dict[tuple[str, str], dict[str, Case]] = {}
     for case in cases:
-        rows.setdefault((case.model.printed, str(case.objective)), {})[case.recipe.name] = case
+        rows.setdefault((case.model.printed, str(case.objective)), {})[under[case.recipe.name]] = case
     body = []
     for row, found in rows.items():
         own = [found.get(name) for name in names]
@@ -104,15 +105,17 @@ def _names(recipes: Sequence[Recipe]) -> dict[str, str]:
     return {one.name: f"ours, {one.name}" if len(recipes) > 1 else "ours" for one in recipes}
 
 
-def _rows(found: Iterable[Cell]) -> Rows:
+def _rows(found: Iterable[Cell], columns: Mapping[str, str] | None = None) -> Rows:
+    """Cells by row and by recipe; the recipes of `columns` stand in those of others."""
     rows: Rows = {}
     for cell in found:
-        rows.setdefault(_row(cell), {})[cell.case.recipe.name] = cell
+        name = cell.case.recipe.name
+        rows.setdefault(_row(cell), {})[(columns or {}).get(name, name)] = cell
     return rows
 
 
 def _row(cell: Cell) -> Row:
-    data = cell.case.dataset if cell.metric == "accuracy" else f"{cell.case.dataset} {cell.metric}"
+    data = cell.case.column if cell.metric == "accuracy" else f"{cell.case.column} {cell.metric}"
     return data, cell.case.model.printed, str(cell.case.objective)
 
 

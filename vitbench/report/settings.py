@@ -20,7 +20,7 @@ WORDS = {
     "min_lr": "learning rate, last",
 }
 SELECTIONS = {"last": "last", "best": "best on the test images"}
-USUAL = ("none", "constant", "not clipped", "the data set's")  # not worth a word where every recipe has it
+USUAL = ("none", "constant", "not clipped", "the data set's", "student")  # not worth a word where every recipe has it
 STARTS = {"scratch": "none", "published": "published, of ImageNet-1K"}
 
 
@@ -75,6 +75,12 @@ def settings(paper: Paper, recipe: Recipe, budget: Budget) -> dict[str, str]:
     if budget != Budget.QUICK:
         found |= {"image size": _shown(recipe.image_size), "stored image size": _shown(recipe.stored_size)}
     found["operations on test images"] = ", ".join(map(str, recipe.evaluation)) or "none"
+    if recipe.probe:
+        found["classifier"] = f"{recipe.probe}, of the finished embeddings"
+    if recipe.against:
+        found["held against"] = recipe.against.name
+    if recipe.splits:
+        found["splits"] = ", ".join(f"{split} for {page}" for page, split in recipe.splits.items())
     terms = list(dict.fromkeys(name for case in paper.cases for name in case.objective.names))
     found |= dict(_pretraining(recipe, budget))
     found |= dict(_phases(recipe.at(budget), terms))
@@ -85,6 +91,7 @@ def _pretraining(recipe: Recipe, budget: Budget) -> Iterator[tuple[str, str]]:
     first = recipe.pretraining
     if first:
         yield "pre-training: loss", str(first.objective)
+        yield "pre-training: network that is judged", first.judged
         yield "pre-training: data", first.dataset if first.dataset and budget != Budget.QUICK else "that of the case"
         phases = replace(recipe, phases=first.phases, quick=first.quick).at(budget)
         yield from ((f"pre-training: {name}", value) for name, value in _phases(phases, first.objective.names))
@@ -107,7 +114,11 @@ def _phase(phase: Phase, terms: Sequence[str]) -> Iterator[tuple[str, str]]:
     for key, value in _schedule(phase).items():
         yield WORDS.get(key, key.replace("_", " ")), _shown(value)
     yield "largest norm of the gradient", "not clipped" if phase.clip_grad is None else _shown(phase.clip_grad)
-    yield "augmentation", ", ".join(map(str, phase.augmentation)) or "none"
+    if phase.views:
+        yield from _views(phase)
+    else:
+        yield "augmentation", ", ".join(map(str, phase.augmentation)) or "none"
+    yield "quarter turns", str(phase.turning or "none")
     if phase.elsewhere is not None:
         there = phase.placed(0).augmentation
         yield "steps on other data sets than the digits", f"at least {phase.elsewhere.least_steps}"
@@ -117,6 +128,13 @@ def _phase(phase: Phase, terms: Sequence[str]) -> Iterator[tuple[str, str]]:
         moves = phase.weights.get(term)
         rises = moves and f"from 0 over {moves['rise_epochs']:g} epochs, back at 0 after {moves['end_epoch']:g}"
         yield f"weight of {term}", rises or "constant"
+
+
+def _views(phase: Phase) -> Iterator[tuple[str, str]]:
+    """In the order in which they are drawn; of a kind there may be several."""
+    for number, view in enumerate(phase.views, 1):
+        times = f"{view.count} x " if view.count > 1 else ""
+        yield f"view {number}", f"{times}{view.name}: {', '.join(map(str, view.augmentation)) or 'as it is'}"
 
 
 def _schedule(phase: Phase) -> dict[str, Value]:

@@ -14,7 +14,7 @@ from vitbench.report.results import Results, Value
 from vitbench.tables import Table
 
 NOTHING = "-"
-QUICK_METRICS = ("accuracy", "adversarial_accuracy", "fgsm_drop")
+QUICK_METRICS = ("accuracy", "adversarial_accuracy", "fgsm_drop", "knn", "knn_untrained")
 
 # What a run measures; other printed numbers stand beside these, or are of the network or the data set alone.
 OF_RUNS = ("accuracy", "best_accuracy", "adversarial_accuracy", "fgsm_drop", "knn", "linear", "loss", "epoch_of_best")
@@ -80,20 +80,20 @@ def selected(case: Case, metric: str) -> str:
 def columns(table: Table, cases: Iterable[Case]) -> list[tuple[str, str]]:
     """(data set, metric) of each column that runs fill: as printed, then data sets that a user added."""
     printed = dict.fromkeys((dataset, metric) for dataset, metric in table.columns if metric in OF_RUNS)
-    added = sorted({case.dataset for case in cases} - {dataset for dataset, _ in table.columns})
+    added = sorted({case.column for case in cases} - {dataset for dataset, _ in table.columns})
     return [*printed, *((dataset, "accuracy") for dataset in added)]
 
 
 def cells(table: Table, cases: Sequence[Case], results: Results, budget: str) -> list[Cell]:
     """Every number that a table has room for."""
-    plain = {(case.model.name, case.dataset, case.recipe.name): case for case in cases if case.is_baseline}
+    plain = {(case.model.name, case.column, case.recipe.name): case for case in cases if case.is_baseline}
     found = []
     for dataset, metric in columns(table, cases):
         for case in cases:
             # Rows of a table in two parts stand in one of the columns only.
-            if case.dataset != dataset or (case.claims and case.claim(metric) is None):
+            if case.column != dataset or (case.claims and case.claim(metric) is None):
                 continue
-            baseline = plain.get((case.model.name, dataset, case.recipe.name))
+            baseline = plain.get((case.model.name, dataset, case.recipe.plain.name))
             found.append(_cell(case, metric, baseline, results, budget))
     return found
 
@@ -122,7 +122,7 @@ def printed_table(table: Table, cases: Sequence[Case], results: Results, budget:
         cases: the table's own, in printed order, and further rows of a user's.
     """
     found = cells(table, cases, results, budget)
-    place = {(_row(one.case), one.case.dataset, one.metric): one for one in found}
+    place = {(_row(one.case), one.case.column, one.metric): one for one in found}
     best = best_of(found)
     headers = ["Model", "Loss"]
     for dataset, metric in columns(table, cases):
@@ -186,7 +186,7 @@ def best_of(found: Sequence[Cell]) -> set[Cell]:
     groups: dict[tuple[str, str, str, str], list[tuple[float, Cell]]] = {}
     for cell in found:
         if cell.ours is not None:
-            place = (cell.case.model.name, cell.case.dataset, cell.case.recipe.name, cell.metric)
+            place = (cell.case.model.name, cell.case.column, cell.case.recipe.plain.name, cell.metric)
             groups.setdefault(place, []).append((cell.ours.mean, cell))
     best = set()
     for (*_, metric), group in groups.items():

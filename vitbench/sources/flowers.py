@@ -25,15 +25,23 @@ MD5 = {
 
 
 def listed(
-    dataset: str, root: Path | None, *, download: bool, trained_on: Sequence[str], train: int, test: int
+    dataset: str,
+    root: Path | None,
+    *,
+    download: bool,
+    trained_on: Sequence[str],
+    tested_on: str = "tstid",
+    train: int,
+    test: int,
 ) -> Photographs:
-    """The pictures by the published lists, with the published test pictures.
+    """The pictures by the published lists.
 
     Args:
         dataset: name of the data set.
         root: the data folder, with flowers-102/ as torchvision has it, or its archive, which is unpacked there.
         download: fetch what is not there.
         trained_on: of the published lists `trnid` and `valid`, those that are trained on.
+        tested_on: the one that is tested on.
         train, test: how many pictures there must be.
 
     Raises:
@@ -60,7 +68,7 @@ def listed(
         base=base,
         root=root,
         train=files(trained_on),
-        test=files(["tstid"]),
+        test=files([tested_on]),
         classes=tuple(Flowers102.classes),
     )
     return found.counted(train=train, test=test, remedy=f"delete {base} and run again with --download")
