@@ -189,8 +189,10 @@ def phases_of(case: Case, budget: Budget) -> tuple[Phase, ...]:
 def of_size(case: Case) -> Identity:
     """What is counted for a case: the paper's network and terms, whatever the budget."""
     counted = _untrained(case, kind="size", budget=Budget.PAPER, core=["measure/size"])
+    # What a term costs may depend on the views that it gets; else a size is of no recipe.
+    seen = tuple(_one_step(phase) for phase in phases_of(case, Budget.PAPER)[:1] if phase.views)
     # Counted again once fvcore is there.
-    return replace(counted, versions={**counted.versions, "fvcore": installed("fvcore")})
+    return replace(counted, phases=seen, versions={**counted.versions, "fvcore": installed("fvcore")})
 
 
 def of_timing(
@@ -213,9 +215,13 @@ def of_timing(
     core = ["measure/speed"] if kind == "inference" else ["measure/speed", "measure/peak", "learner"]
     identity = _untrained(case, kind=kind, budget=budget, core=core)
     identity = replace(identity, micro_batch=None if kind == "inference" else micro_batch)
-    # How often a step is taken, and at which rate, does not matter to its speed.
-    phases = tuple(replace(one, epochs=1, schedule={"name": "constant"}) for one in phases_of(case, budget)[:1])
+    phases = tuple(_one_step(phase) for phase in phases_of(case, budget)[:1])
     return replace(identity, precision=precision, machine=dict(machine), phases=phases)
+
+
+def _one_step(phase: Phase) -> Phase:
+    """What matters to one step: not how often it is taken, and at which rate."""
+    return replace(phase, epochs=1, schedule={"name": "constant"})
 
 
 def resolve(case: Case, budget: Budget) -> Objective:

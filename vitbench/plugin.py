@@ -29,7 +29,9 @@ from vitbench.session import Session
 CASES: dict[str, Callable[[Session, list[Case]], list[Case]]] = {
     "accuracy_case": lambda session, cases: cases,
     "size_case": lambda session, cases: sizes(session.papers.values(), trained(cases, session.options.budget)),
-    "inference_case": lambda session, cases: [one for one in timings(cases) if one.is_baseline],
+    "inference_case": lambda session, cases: [
+        one for one in timings(trained(cases, session.options.budget)) if one.is_baseline
+    ],
     "training_case": lambda session, cases: timings(trained(cases, session.options.budget)),
 }
 SESSION = pytest.StashKey[Session]()
