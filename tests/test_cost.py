@@ -2,14 +2,15 @@
 
 import math
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
 
-from vitbench import build, cost
+from vitbench import build, cost, papers
 from vitbench.case import Budget, Phase
 from vitbench.engine import Engine
-from vitbench.identity import Identity
+from vitbench.identity import Identity, of_run
 from vitbench.objective import parse
 
 BATCH = 16
@@ -113,6 +114,55 @@ def test_a_step_has_six_operations_for_each_mac_of_an_image():
     flops = cost.step_flops(identity_of("ce + drloc(hidden=16)"))
     assert flops == pytest.approx(2 * counted["training_macs"] * 1e9 * BATCH)
     assert cost.step_flops(identity_of()) == pytest.approx(6 * counted["macs"] * 1e9 * BATCH)
+
+
+# Steps that see several views
+
+
+def passed(size, *, classes=102, patch=16, dim=768, depth=12):
+    """MACs of an image through ViT-B/16, by its closed form; 102 flowers."""
+    cells = (size // patch) ** 2
+    tokens = cells + 1
+    block = tokens * (4 + 2 * 4) * dim**2 + 2 * tokens**2 * dim
+    return cells * 3 * patch**2 * dim + depth * block + dim * classes
+
+
+HEAD = 768 * 2048 + 2048 * 2048 + 2048 * 256 + 256 * 1024  # of the term `distill`
+
+
+@pytest.fixture(scope="module")
+def of_thesis():
+    """A run of detkov2022 on Flowers102 by the name of its recipe."""
+    paper = papers.load(papers.data_folder() / "papers" / "detkov2022.toml")
+    cases = {case.recipe.name: case for case in paper.cases if case.dataset.startswith("flowers102")}
+    return lambda name: of_run(cases[name], budget=Budget.PAPER)
+
+
+@pytest.mark.parametrize(("name", "answers"), [("tort", 6), ("tort-code", 9)])
+def test_a_step_of_tort_costs_its_student_its_crops_and_a_teacher_without_a_backward_pass(of_thesis, name, answers):
+    """Equation 3.2 asks the student of small crops alone, the code of all nine views."""
+    positions = 768 * (96 // 16) ** 2 * (224 // 16) ** 2  # resampled by a product, once for all crops
+    student = 3 * passed(224) + 6 * passed(96) + positions + answers * HEAD + 3 * 4 * 768
+    teacher = 3 * (passed(224) + HEAD)
+    expected = 3 * student + teacher
+    one = of_thesis(name)
+    assert cost.step_flops(one) == pytest.approx(2 * 32 * expected, rel=1e-12)
+    assert cost.step_ratio(one) == pytest.approx(expected / (3 * passed(224)), rel=1e-12)
+
+
+def test_the_areas_of_the_views_predict_a_step(of_thesis):
+    one = of_thesis("tort")
+    assert cost.step_ratio_by_area(one) == pytest.approx(3 + 6 * (96 / 224) ** 2 + 3 / 3)
+    assert cost.step_ratio_by_area(one) == pytest.approx(cost.step_ratio(one), rel=0.02)
+    # Swin takes no other size than its own, so that a small crop is enlarged.
+    swin = replace(one, model="swin/swin_tiny")
+    assert cost.step_ratio_by_area(swin) == pytest.approx(3 + 6 + 3 / 3)
+
+
+def test_a_supervised_step_is_the_unit(of_thesis):
+    one = of_thesis("supervised")
+    assert (cost.step_ratio(one), cost.step_ratio_by_area(one)) == (1, 1)
+    assert cost.step_flops(one) == 6 * passed(224) * 64
 
 
 def test_the_share_of_the_peak_is_the_operations_of_a_step_over_what_the_device_can(monkeypatch):

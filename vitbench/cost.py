@@ -9,14 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from vitbench import build, leaves
-from vitbench.adapter import ShapesAlone
+from vitbench.adapter import ShapesAlone, takes
 from vitbench.augment import compose, to_float
 from vitbench.case import View
 from vitbench.contracts import Images, Output
 from vitbench.engine import WARM_STEPS, Engine
 from vitbench.identity import Identity
 from vitbench.learner import DRAWS, Learner
-from vitbench.measure import size, speed
+from vitbench.measure import size, speed, training
 from vitbench.measure.peak import matmul_peak
 from vitbench.objective import parse
 from vitbench.train import generator
@@ -28,22 +28,22 @@ def count(identity: Identity) -> dict[str, Any]:
     model, _ = _on_meta(identity.model, identity.classes, identity.image_size)
     with torch.device("meta"):
         terms = {name: build.term_of(identity, name, model) for name in identity.objective.names}
-    training = _training_cost(identity, macs.matmul_conv)
+    step = _training_cost(identity, macs.matmul_conv)
     measurements = {
         "params": size.count_params(model) / 1e6,
         "term_params": sum(size.count_params(term) for term in terms.values()) / 1e6,
         "macs": macs.matmul_conv / 1e9,
         "macs_layers": macs.layers / 1e9,
         "macs_without_attention": macs.without_attention / 1e9,
-        "training_macs": training.macs / 1e9,
-        "training_macs_ratio": training.ratio,
+        "training_macs": step.macs / 1e9,
+        "training_macs_ratio": step.ratio,
     }
     if macs.fvcore is not None:
         measurements["macs_fvcore"] = macs.fvcore / 1e9
     return {"measurements": measurements, "invalid": {"macs_fvcore": macs.reason} if macs.fvcore is None else {}}
 
 
-def _training_cost(identity: Identity, model_macs: int) -> size.TrainingCost:
+def _training_cost(identity: Identity, model_macs: int) -> training.TrainingCost:
     """Of one image, with every term; without the model's own pass where no term asks for its output."""
     model, out = _on_meta(identity.model, identity.classes, identity.image_size)
     macs, asks, seen = [], [], _seen(identity)
@@ -51,9 +51,9 @@ def _training_cost(identity: Identity, model_macs: int) -> size.TrainingCost:
         with torch.device("meta"):
             term = build.term_of(identity, name, model)
         given: dict[str, Any] = {"model": lambda: model, "image_size": identity.image_size, **seen}
-        macs.append(size.count_term_macs(lambda: term, out=out, **given))  # noqa: B023 - at once
-        asks.append(size.asks_for_output(lambda: term, **given))  # noqa: B023 - at once
-    return size.training_cost(model_macs, macs, runs_model=any(asks))
+        macs.append(training.count_term_macs(lambda: term, out=out, **given))  # noqa: B023 - at once
+        asks.append(training.asks_for_output(lambda: term, **given))  # noqa: B023 - at once
+    return training.training_cost(model_macs, macs, runs_model=any(asks))
 
 
 def _seen(identity: Identity) -> dict[str, Any]:
@@ -74,14 +74,37 @@ def _size_of(view: View, identity: Identity) -> tuple[int, int]:
 
 
 def step_flops(identity: Identity) -> float:
-    """Floating-point operations of one training step: two for each MAC of a forward and a backward pass.
+    """Floating-point operations of one training step: two for each MAC of a forward and, if any, a backward pass."""
+    phase = identity.phases[0]
+    return 2.0 * _training_cost(identity, _pass(identity)).macs * phase.batch_size * phase.versions
 
-    A pass without a backward one, such as a teacher's, counts as one with it, which is too much.
+
+def step_ratio(identity: Identity) -> float:
+    """MACs of a training step for one photograph, in all its views, over those of plain cross-entropy for one image."""
+    return _training_cost(identity, _pass(identity)).ratio * identity.phases[0].versions
+
+
+def step_ratio_by_area(identity: Identity) -> float:
+    """The same as the views' areas predict it: as if a network cost its pixels, and heads nothing.
+
+    The student sees each version and each small crop, forward and backward, a teacher each version, forward alone.
+    Too much for small crops, because attention costs more than its share in a large image.
     """
     network, _ = _on_meta(identity.model, identity.classes, identity.image_size)
-    model = size.count_matmul_conv(lambda: network, image_size=identity.image_size)
-    phase = identity.phases[0]
-    return 2.0 * _training_cost(identity, model).macs * phase.batch_size * phase.versions
+    phase, whole = identity.phases[0], identity.image_size**2
+    with torch.device("meta"):
+        terms = [build.term_of(identity, name, network) for name in identity.objective.names]
+    teachers = sum(getattr(term, "teacher", None) is not None for term in terms)
+    sizes = [(view.count, *_size_of(view, identity)) for view in phase.views if view.is_local]
+    # A network that does not take them gets them enlarged.
+    crops = sum(n * (h * w / whole if h == w and takes(network, image_size=h) else 1) for n, h, w in sizes)
+    return phase.versions + crops + teachers * phase.versions / 3
+
+
+def _pass(identity: Identity) -> int:
+    """MACs of a forward pass of one image."""
+    network, _ = _on_meta(identity.model, identity.classes, identity.image_size)
+    return size.count_matmul_conv(lambda: network, image_size=identity.image_size)
 
 
 @cache
