@@ -16,7 +16,7 @@ from vitbench.contracts import Images, Output
 from vitbench.engine import WARM_STEPS, Engine
 from vitbench.identity import Identity
 from vitbench.learner import DRAWS, Learner
-from vitbench.measure import size, speed
+from vitbench.measure import size, speed, term_cost
 from vitbench.measure.peak import matmul_peak
 from vitbench.objective import parse
 from vitbench.train import generator
@@ -43,7 +43,7 @@ def count(identity: Identity) -> dict[str, Any]:
     return {"measurements": measurements, "invalid": {"macs_fvcore": macs.reason} if macs.fvcore is None else {}}
 
 
-def _training_cost(identity: Identity, model_macs: int) -> size.TrainingCost:
+def _training_cost(identity: Identity, model_macs: int) -> term_cost.TrainingCost:
     """Of one image, with every term; without the model's own pass where no term asks for its output."""
     model, out = _on_meta(identity.model, identity.classes, identity.image_size)
     macs, asks, seen = [], [], _seen(identity)
@@ -51,9 +51,9 @@ def _training_cost(identity: Identity, model_macs: int) -> size.TrainingCost:
         with torch.device("meta"):
             term = build.term_of(identity, name, model)
         given: dict[str, Any] = {"model": lambda: model, "image_size": identity.image_size, **seen}
-        macs.append(size.count_term_macs(lambda: term, out=out, **given))  # noqa: B023 - at once
-        asks.append(size.asks_for_output(lambda: term, **given))  # noqa: B023 - at once
-    return size.training_cost(model_macs, macs, runs_model=any(asks))
+        macs.append(term_cost.count_term_macs(lambda: term, out=out, **given))  # noqa: B023 - at once
+        asks.append(term_cost.asks_for_output(lambda: term, **given))  # noqa: B023 - at once
+    return term_cost.training_cost(model_macs, macs, runs_model=any(asks))
 
 
 def _seen(identity: Identity) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from vitbench.case import Budget, Phase
 from vitbench.contracts import Images, Output, Step
 from vitbench.identity import Identity
 from vitbench.learner import Learner
-from vitbench.measure import size
+from vitbench.measure import size, term_cost
 from vitbench.objective import Objective, parse
 from vitbench.terms import drloc
 
@@ -75,14 +75,14 @@ def macs_ratio(model: str, objective: Objective) -> float:
     network = build.model_of(one)
     macs = size.count_macs(lambda: build.untrained(one.model, 10, 32), image_size=32).matmul_conv
     extra = [
-        size.count_term_macs(
+        term_cost.count_term_macs(
             partial(build.term_of, one, name, network),
             model=lambda: build.untrained(one.model, 10, 32),
             image_size=32,
         )
         for name in one.objective.names
     ]
-    return size.training_cost(macs, extra).ratio
+    return term_cost.training_cost(macs, extra).ratio
 
 
 def compare(model: str, objectives: Sequence[Objective], *, batch: int, rounds: int) -> list[float]:

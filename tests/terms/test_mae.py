@@ -15,7 +15,8 @@ from vitbench.contracts import Encoder, Normalize, Output, Shape, Step
 from vitbench.errors import UserError
 from vitbench.leaves import find
 from vitbench.measure.reconstruction import mean_patch, reconstruct
-from vitbench.measure.size import count_params, count_term_macs
+from vitbench.measure.size import count_params
+from vitbench.measure.term_cost import count_term_macs
 from vitbench.terms import mae
 from vitbench.total import Total
 from vitbench.train import Watch, train
