@@ -395,7 +395,8 @@ VIEW_MISTAKES = [
         "mixing of the phase as well; drop it"),
     ('"quarter_turn(probability=0.5)"', '"mix(mixup=0.2)"', 12, "mix stands under the key `mixing`, got it under "
         "`turning`; move it there"),
-    ('"quarter_turn(probability=0.5)"', '"flip"', 12, "flip stands under the key `augmentation`, got it under `turning`"),
+    ('"quarter_turn(probability=0.5)"', '"flip"', 12, "flip stands under the key `augmentation`, got "
+        "it under `turning`"),
     ('"quarter_turn(probability=0.5)"', '"quarter_turn(chance=0.5)"', 12, "unknown argument of quarter_turn 'chance'"),
     ('"quarter_turn(probability=0.5)"', "3", 12, "turning: expected a string, got 3"),
     ('"erase(probability=1.0)"', '"quarter_turn"', 15, "quarter_turn stands under the key `turning`, got it under "
@@ -413,8 +414,8 @@ VIEW_MISTAKES = [
     ('"teacher"', '"pupil"', 4, "unknown judged 'pupil'; known: student, teacher"),
     ("knn       = true", "knn = 1", 5, "knn: expected true or false, got 1"),
     ("knn       = true", 'probe = "knn"', 5, "unknown probe 'knn'; known: linear"),
-    ("knn       = true", 'splits = { flowers102 = "flowers102_vla" }', 5, "unknown data set 'flowers102_vla'; did you mean "
-        "flowers102_val"),
+    ("knn       = true", 'splits = { flowers102 = "flowers102_vla" }', 5, "unknown data set 'flowers102_vla'; did "
+        "you mean flowers102_val"),
     ("knn       = true", 'splits = { flowers12 = "flowers102_val" }', 5, "unknown data set 'flowers12'; did you mean"),
     ("knn       = true", "splits = { flowers102 = 3 }", 5, "flowers102: expected a string, got 3"),
 ]  # fmt: skip

@@ -97,7 +97,8 @@ def _fits(case: Case, objective: Objective) -> bool:
 
 def _versions(objective: Objective) -> int:
     """How many versions of an image its terms compare."""
-    return max(leaves.find("terms", name).constant("VERSIONS", 1) for name in objective.names)
+    needed: list[int] = [leaves.find("terms", name).constant("VERSIONS", 1) for name in objective.names]
+    return max(needed)
 
 
 def _unfitting(text: str, objective: Objective) -> UserError:
