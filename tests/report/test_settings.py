@@ -142,3 +142,14 @@ def test_a_probe_says_what_classifies_and_its_pre_training_whose_network_is_judg
     assert found["pre-training: view 1"] == "2 x global: flip"
     assert found["pre-training: epochs"] == "1000"
     assert "epochs" not in found
+
+
+@pytest.mark.parametrize(("budget", "epochs"), [(Budget.QUICK, 2), (Budget.SHORT, 100), (Budget.PAPER, 1000)])
+def test_a_probe_is_as_long_as_its_pre_training_and_has_its_column(probed, budget, epochs):
+    recipe = probed.recipes["simclr"]
+    assert settings.lengths([recipe], budget) == f"`simclr` ({epochs} epochs of pre-training)"
+    assert settings.recipe_table(probed, probed.cases, budget)[0] == ["Setting", "simclr"]
+    assert "classifier linear, of the finished embeddings" in settings.shared(probed, probed.cases, budget)
+    before = replace(recipe, pretraining=replace(recipe.pretraining, quick=()))
+    without = replace(probed, recipes={"simclr": before})
+    assert settings.recipe_table(without, probed.cases, Budget.QUICK)[0] == ["Setting"]
