@@ -5,7 +5,7 @@ from dataclasses import FrozenInstanceError, replace
 import pytest
 from _pytest.mark.expression import Expression
 
-from vitbench.case import Budget, Case, Claim, Elsewhere, Model, Phase, Pretraining, Recipe
+from vitbench.case import Budget, Case, Claim, Elsewhere, Model, Phase, Pretraining, Recipe, View
 from vitbench.objective import Call, parse
 
 PHASE = Phase(
@@ -198,3 +198,73 @@ def test_the_printed_value_comes_before_a_rerun_of_it(order):
     both = (Claim(metric="accuracy", value=59.47), Claim(metric="accuracy", value=86.17, source="rerun"))
     assert replace(CASE, claims=both[::order]).claim("accuracy").value == 59.47
     assert replace(CASE, claims=both[1:]).claim("accuracy").value == 86.17
+
+
+def view(name, count=1):
+    return View(name=name, count=count, augmentation=(FLIP,))
+
+
+@pytest.mark.parametrize(
+    ("views", "versions"),
+    [
+        ((), 1),
+        ((view("global", 2),), 2),
+        ((view("global"), view("global"), view("masked"), view("local", 6)), 3),
+        ((view("local", 4), view("masked")), 1),
+    ],
+)
+def test_a_batch_has_as_many_versions_of_an_image_as_there_are_views_that_are_not_local(views, versions):
+    assert replace(PHASE, views=views).versions == versions
+    assert replace(PHASE, views=views).shortened().versions == versions
+
+
+PROBE = replace(CASE.recipe, name="probed", phases=(), quick=(), probe="linear", knn=True, judged="teacher")
+
+
+@pytest.mark.parametrize(
+    ("recipe", "has_quick"),
+    [
+        (CASE.recipe, True),
+        (replace(CASE.recipe, quick=()), False),
+        (replace(PRETRAINED.recipe, quick=()), False),  # its own phases have no quick form
+        (replace(PROBE, pretraining=BEFORE), True),
+        (replace(PROBE, pretraining=replace(BEFORE, quick=())), False),
+        (PROBE, True),  # of a network that nothing was trained in
+        (replace(PROBE, quick=(TINY,), pretraining=replace(BEFORE, quick=())), True),
+    ],
+)
+def test_a_probe_is_quick_where_its_pre_training_is(recipe, has_quick):
+    assert recipe.has_quick is has_quick
+
+
+def test_before_a_probe_comes_a_pre_training_that_judges_its_own_network_and_probes_nothing():
+    case = replace(PRETRAINED, recipe=replace(PROBE, pretraining=BEFORE))
+    first = case.before(Budget.PAPER)
+    assert (first.recipe.kind, first.recipe.phases, first.recipe.quick) == ("pretraining", BEFORE.phases, BEFORE.quick)
+    assert (first.recipe.probe, first.recipe.knn, first.recipe.judged) == ("", True, "student")
+    taught = replace(case, recipe=replace(PROBE, judged="student", pretraining=replace(BEFORE, judged="teacher")))
+    assert taught.before(Budget.PAPER).recipe.judged == "teacher"
+    # What it is compared with is a probe of the network as it was drawn.
+    assert (case.baseline.recipe.probe, case.baseline.recipe.at(Budget.PAPER)) == ("linear", ())
+    assert (case.baseline.recipe.name, case.baseline.is_baseline) == ("scratch", True)
+
+
+SUPERVISED = replace(CASE.recipe, name="supervised", phases=(replace(PHASE, batch_size=64),))
+TORT = replace(CASE, recipe=replace(CASE.recipe, name="tort", against=SUPERVISED), reading="tort")
+
+
+def test_a_method_of_a_recipe_that_is_held_against_another_is_compared_with_that_one():
+    plain = TORT.baseline
+    assert (TORT.recipe.plain, SUPERVISED.plain) == (SUPERVISED, SUPERVISED)
+    assert (plain.recipe, plain.reading, str(plain.objective), plain.claims) == (SUPERVISED, "supervised", "ce", ())
+    assert plain.id == "mine2026/4.5/vit/ce/cifar10/supervised"
+    assert plain.baseline == plain
+    assert TORT.needed(Budget.PAPER) == (plain, TORT)
+
+
+def test_the_column_of_another_split_is_that_of_the_page():
+    recipe = replace(CASE.recipe, splits={"flowers102": "flowers102_val"})
+    split = replace(CASE, recipe=recipe, dataset="flowers102_val")
+    assert (split.column, split.id.rpartition("/")[2]) == ("flowers102", "flowers102_val")
+    assert replace(split, dataset="cifar10").column == "cifar10"
+    assert replace(split, recipe=CASE.recipe).column == "flowers102_val"

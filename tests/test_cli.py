@@ -62,8 +62,8 @@ def test_list_shows_names(capsys, what, name):
 def test_check_counts_what_it_read(capsys):
     code, out, _ = run_cli(capsys, "check")
     assert code == 0
-    assert "coquenet2023.toml: 6 tables, 0 cases, 146 printed numbers" in out
-    assert "detkov2022.toml: 10 tables, 0 cases, 47 printed numbers" in out
+    assert "coquenet2023.toml: 7 tables, 5 cases, 146 printed numbers" in out
+    assert "detkov2022.toml: 10 tables, 24 cases, 47 printed numbers" in out
     assert "floros2024.toml: 6 tables, 212 cases, 244 printed numbers" in out
     assert "liu2021.toml: 6 tables, 280 cases, 295 printed numbers" in out
 

@@ -36,6 +36,7 @@ def test_a_value_is_what_the_notation_can_write(value, writable):
         ("DIGEST", ["x"], ["", 7, None]),
         ("TINY", [{}, {"a": 1, "b": "x"}], [8, [], {1: 1}, {"a": None}, {"a": [1]}]),
         ("VARIANTS", [[], {"tiny": {}}, ("a",), {"a"}], ["tiny", 3, None, [1], {1: "a"}]),
+        ("VERSIONS", [1, 2], [0, "2", 2.0, True, None]),
         ("VERSIONED_BY", ["timm"], ["", 1]),
     ],
 )

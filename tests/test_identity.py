@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from vitbench import identity, leaves
-from vitbench.case import Budget, Case, Claim, Elsewhere, Model, Phase, Pretraining, Recipe
+from vitbench.case import Budget, Case, Claim, Elsewhere, Model, Phase, Pretraining, Recipe, View
 from vitbench.errors import UserError
 from vitbench.identity import digest, of_run, of_size, of_timing
 from vitbench.objective import Call, Objective, WeightedTerm, parse
@@ -497,3 +497,113 @@ def test_only_a_run_whose_images_are_augmented_stands_on_the_order_of_their_draw
     with_draws = run_of(case("ce", recipe=replace(RECIPE, phases=(augmented,))))
     assert "feed" in with_draws.versions
     assert "feed" not in run_of(case("ce")).versions
+
+
+ERASED = Call(name="erase", arguments={"probability": 1.0})
+VIEWS = (
+    View(name="global", count=2, augmentation=(Call(name="flip"),)),
+    View(name="masked", count=1, augmentation=(ERASED,)),
+    View(name="local", count=6, augmentation=(Call(name="random_resized_crop", arguments={"size": 16}),)),
+)
+TURNED = Call(name="quarter_turn", arguments={"probability": 0.5})
+
+
+def seen(**changes):
+    return run_of(case("ce", recipe=replace(RECIPE, phases=(replace(PHASE, **changes),))))
+
+
+def test_a_run_stands_on_what_makes_its_views_and_on_the_operations_in_them():
+    plain = run_of(case("ce"))
+    assert seen(views=VIEWS).versions.keys() - plain.versions.keys() == {
+        *("augment", "feed", "views", "augmentations/geometry", "augmentations/levels", "augmentations/shares"),
+        "augmentations/erasing",
+    }
+    assert seen(turning=TURNED).versions.keys() - plain.versions.keys() == {
+        *("augment", "feed", "views", "augmentations/turning"),
+    }
+    one = seen(augmentation=(Call(name="flip"),)).versions.keys()
+    assert "feed" in one
+    assert "views" not in one  # one augmented version of each image, as ever
+
+
+VIEWED = {
+    "one view more": {"views": (*VIEWS, VIEWS[0])},
+    "another order": {"views": VIEWS[::-1]},
+    "how often": {"views": (replace(VIEWS[0], count=3), *VIEWS[1:])},
+    "another kind": {"views": (VIEWS[0], replace(VIEWS[1], name="global"), VIEWS[2])},
+    "an argument": {"views": (VIEWS[0], replace(VIEWS[1], augmentation=(replace(ERASED, arguments={}),)), VIEWS[2])},
+    "turned": {"views": VIEWS, "turning": TURNED},
+    "turned less": {"views": VIEWS, "turning": replace(TURNED, arguments={"probability": 0.25})},
+    "none": {},
+}
+
+
+def test_everything_about_views_is_part_of_the_run():
+    runs = [seen(views=VIEWS), *(seen(**one) for one in VIEWED.values())]
+    assert len({one.key for one in runs}) == len(runs)
+    content = runs[0].content()["phases"][0]
+    assert [one["name"] for one in content["views"]] == ["global", "masked", "local"]
+    assert content["views"][0] == {
+        "name": "global",
+        "count": 2,
+        "augmentation": [{"name": "flip", "arguments": {}}],
+    }
+    assert "turning" not in content
+    assert seen(views=VIEWS, turning=TURNED).content()["phases"][0]["turning"]["arguments"] == {"probability": 0.5}
+
+
+@pytest.mark.parametrize("changes", [{"probe": "linear"}, {"knn": True}, {"judged": "teacher"}])
+def test_how_a_network_is_judged_is_part_of_the_run_and_stands_in_it_where_it_is_not_as_ever(changes):
+    plain, other = run_of(case("ce")), run_of(case("ce", recipe=replace(RECIPE, **changes)))
+    assert plain.key != other.key
+    assert {name: other.content()[name] for name in changes} == changes
+    assert not {"probe", "knn", "judged", "pretraining", "micro_batch"} & plain.content().keys()
+    assert not {"views", "turning"} & plain.content()["phases"][0].keys()
+
+
+@pytest.mark.parametrize(
+    ("changes", "files"),
+    [
+        ({"knn": True}, {"measure/knn", "measure/collapse"}),
+        ({"probe": "linear"}, {"probe", "measure/linear", "measure/knn"}),
+        ({"probe": "linear", "knn": True}, {"probe", "measure/linear", "measure/knn", "measure/collapse"}),
+        ({"judged": "teacher"}, set()),
+    ],
+)
+def test_a_run_stands_on_what_its_embeddings_are_judged_by(changes, files):
+    found = run_of(case("ce", recipe=replace(RECIPE, **changes))).versions
+    assert found.keys() - run_of(case("ce")).versions.keys() == files
+    for name in files:
+        text = (ROOT / "vitbench" / f"{name}.py").read_text()
+        assert found[name] == re.search(r"^VERSION = (\d+)", text, re.MULTILINE)[1], name
+
+
+def test_a_probe_has_no_phases_and_its_pre_training_none_of_its_measurements():
+    recipe = replace(RECIPE, phases=(), quick=(), probe="linear", knn=True)
+    run = run_of(case("ce", recipe=replace(recipe, pretraining=replace(BEFORE, judged="teacher"))))
+    assert (run.phases, run.probe, run.knn, run.judged) == ((), "linear", True, "student")
+    first = run.pretraining
+    assert (first.phases, first.probe, first.knn, first.judged) == ((PHASE,), "", True, "teacher")
+    assert "measure/collapse" in first.versions
+    assert "probe" not in first.versions
+    # Whose network is handed on is of the pre-training alone.
+    other = run_of(case("ce", recipe=replace(recipe, pretraining=BEFORE)))
+    assert replace(other, pretraining=None) == replace(run, pretraining=None)
+    assert other.pretraining.key != first.key
+    assert other.key != run.key
+
+
+def test_what_a_method_is_held_against_and_how_the_page_calls_its_data_are_no_part_of_the_run():
+    other = replace(RECIPE, against=replace(RECIPE, name="plain"), splits={"cifar100": "cifar10"})
+    assert run_of(case(recipe=other)) == run_of()
+    assert run_of(case(recipe=other)).key == run_of().key
+
+
+def test_a_step_of_several_views_is_timed_as_such():
+    timed = {"kind": "training", "budget": Budget.PAPER, "precision": "fp32", "machine": {}}
+    one, other = (
+        of_timing(case("ce", recipe=replace(RECIPE, phases=(replace(PHASE, views=views),))), **timed)
+        for views in ((), VIEWS)
+    )
+    assert one.key != other.key
+    assert other.phases[0].views == VIEWS

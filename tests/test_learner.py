@@ -9,8 +9,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from vitbench import feed
-from vitbench.augment import flip, mix, to_float
-from vitbench.case import Phase
+from vitbench.augment import crop, flip, mix, to_float
+from vitbench.augmentations.turning import quarter_turn
+from vitbench.case import Phase, View
 from vitbench.contracts import Images, Output
 from vitbench.errors import NonFinite, UserError
 from vitbench.learner import Learner, factor
@@ -489,3 +490,106 @@ def test_data_that_is_carried_gives_the_bits_of_data_that_is_there(monkeypatch):
     monkeypatch.setattr(feed, "Resident", lambda images: feed.Carried(images, phase().batch_size, torch.device("cpu")))
     carried = trained()
     assert all(torch.equal(carried[name], there[name]) for name in there)
+
+
+# Views
+
+VIEWS = (
+    View(name="global", count=2, augmentation=(Call(name="crop", arguments={"padding": 2}),)),
+    View(name="masked", count=1, augmentation=(Call(name="flip"),)),
+    View(name="local", count=2, augmentation=(Call(name="crop", arguments={"padding": 1}),)),
+)
+QUARTER = Call(name="quarter_turn", arguments={"probability": 0.75})
+
+
+def by_hand(picked, generator):
+    """The versions (V, B, 3, H, W), their turns (V, B) and the small crops (L, B, 3, H, W) of a batch."""
+    whole = [crop(picked, padding=2, generator=generator) for _ in range(2)]
+    whole.append(flip(picked, generator=generator))
+    turned = [quarter_turn(one, probability=0.75, generator=generator) for one in whole]
+    local = [crop(picked, padding=1, generator=generator) for _ in range(2)]
+    versions, turns = (torch.stack(one) for one in zip(*turned, strict=True))
+    return versions, turns, torch.stack(local)
+
+
+def test_a_term_gets_version_by_version_what_the_views_make(monkeypatch):
+    monkeypatch.setattr(feed, "AHEAD", 0)  # each step draws for its own batch
+    term = Scaled()
+    one = learner(term, views=VIEWS, turning=QUARTER)
+    begin(one, seed=7)
+    draws = torch.Generator().manual_seed(7)
+    for number in range(2):
+        one.step()
+        index, step = batches()[number], term.steps[number]
+        versions, turns, local = by_hand(data().images[index], draws)
+        assert torch.equal(step.images, torch.cat(list(versions.float() / 255)))  # (3 * B, 3, H, W)
+        assert torch.equal(step.labels, torch.cat([data().labels[index]] * 3))
+        assert torch.equal(step.turns, torch.cat(list(turns)))
+        assert step.views.keys() == {"local"}
+        assert torch.equal(step.views["local"], torch.cat(list(local.float() / 255)))  # (2 * B, 3, H, W)
+        assert (step.versions, step.targets) == (3, None)
+    assert term.steps[1].turns.unique().numel() > 1
+
+
+def test_one_version_that_is_turned_has_its_turns_and_one_that_is_not_has_none():
+    turned, plain = Scaled(), Scaled()
+    for term, changes in ((turned, {"turning": QUARTER}), (plain, {})):
+        begin(learner(term, augmentation=(Call(name="flip"),), **changes)).step()
+    assert (turned.steps[0].versions, turned.steps[0].turns.shape, turned.steps[0].turns.dtype) == (
+        1,
+        (4,),
+        torch.int64,
+    )
+    assert (plain.steps[0].versions, plain.steps[0].turns, plain.steps[0].views) == (1, None, {})
+
+
+def test_one_global_view_is_what_an_augmentation_is():
+    calls = (Call(name="crop", arguments={"padding": 2}), Call(name="flip"))
+    seen = []
+    for changes in ({"augmentation": calls}, {"views": (View(name="global", count=1, augmentation=calls),)}):
+        term = Scaled()
+        epoch(learner(term, **changes))
+        seen.append(torch.cat([step.images for step in term.steps]))
+    assert torch.equal(*seen)
+
+
+@pytest.mark.parametrize("ahead", [0, 2**22])
+def test_micro_batches_take_all_versions_of_their_photographs(ahead, monkeypatch):
+    monkeypatch.setattr(feed, "AHEAD", ahead)
+    whole, half = Scaled(), Scaled()
+    options = {"views": VIEWS, "turning": QUARTER}
+    begin(learner(whole, **options)).step()
+    total = Total({"term": half}, {"term": 1.0})
+    begin(Learner(network(), total, data(), phase(**options), micro_batch=2)).step()
+    (step,), (first, second) = whole.steps, half.steps
+    for name, versions in (("images", 3), ("labels", 3), ("turns", 3)):
+        parts = [getattr(one, name).unflatten(0, (versions, 2)) for one in (first, second)]
+        assert torch.equal(torch.cat(parts, dim=1).flatten(0, 1), getattr(step, name))
+    parts = [one.views["local"].unflatten(0, (2, 2)) for one in (first, second)]
+    assert torch.equal(torch.cat(parts, dim=1).flatten(0, 1), step.views["local"])
+    assert first.versions == second.versions == 3
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_gradients_of_micro_batches_of_several_versions_add_up_to_those_of_the_whole(parts):
+    options = {"views": VIEWS, "turning": QUARTER, "clip_grad": 0.5}
+    whole = learner(**options)
+    part = Learner(network(), Total({"term": Scaled()}, {"term": 1.0}), data(), phase(**options), micro_batch=parts)
+    torch.testing.assert_close(epoch(part), epoch(whole), rtol=1e-5, atol=1e-7)
+    start = [weight.detach().clone() for weight in network().parameters()]
+    for ours, theirs, old in zip(part.network.parameters(), whole.network.parameters(), start, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
+        assert not torch.equal(theirs, old)
+
+
+def test_a_step_of_three_versions_is_one_of_torch_on_all_of_them():
+    one, term = network(), Scaled()
+    begin(Learner(one, Total({"term": term}, {"term": 1.0}), data(), phase(views=VIEWS))).step()
+    reference, scale, (step,) = network(), nn.Parameter(torch.tensor(0.5)), term.steps
+    trained = torch.optim.SGD([*reference.parameters(), scale], lr=0.1, momentum=0.9)
+    loss = F.cross_entropy(scale * reference(step.images).logits, data().labels[batches()[0]].repeat(3))
+    loss.backward()
+    trained.step()
+    for ours, theirs in zip(one.parameters(), reference.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs)
+    torch.testing.assert_close(term.scale, scale)

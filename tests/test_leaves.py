@@ -205,6 +205,7 @@ def test_a_constant_that_is_needed_and_not_there_is_one_line(package):
         ("datasets", "IMAGE_SIZE = 32.0", "a whole number from 1 up"),
         ("datasets", "DIGEST = 7", "a string that is not empty"),
         ("datasets", "DIGEST = ''", "a string that is not empty"),
+        ("terms", "VERSIONS = '2'", "a whole number from 1 up"),
         ("terms", "TINY = 8", "a dict of arguments"),
         ("terms", "TINY = {'pairs': None}", "a dict of arguments"),
         ("terms", "TINY = {1: 2}", "a dict of arguments"),
@@ -389,6 +390,36 @@ def test_an_objective_of_unknown_parts_is_refused(text, message):
 
 def test_an_objective_of_known_parts_passes():
     leaves.check_objective(parse("ce + 0.1*drloc(pairs=8) + 0.1*me(ratio=0.85)"))
+
+
+@pytest.mark.parametrize(
+    ("objective", "versions"),
+    [("ce", 1), ("ce + 0.1*drloc", 1), ("simclr", 2), ("2.5*ce + distill + rotation", 2), ("distill", 3)],
+)
+def test_an_objective_may_have_as_many_versions_of_an_image_as_its_terms_compare_and_more(objective, versions):
+    leaves.check_versions(parse(objective), versions)
+
+
+@pytest.mark.parametrize(
+    ("objective", "where", "message"),
+    [
+        ("simclr", "", "simclr compares 2 versions of each image, and the recipe makes 1: take one with `views`"),
+        ("ce + distill", "a.toml:3", "a.toml:3: distill compares 2 versions of each image, and the recipe makes 1: "),
+    ],
+)
+def test_an_objective_that_compares_more_versions_than_there_are_is_refused(objective, where, message):
+    with pytest.raises(UserError) as refused:
+        leaves.check_versions(parse(objective), 1, where=where)
+    assert str(refused.value).startswith(message)
+    assert str(refused.value).isprintable()
+
+
+def test_somebodys_term_says_how_many_versions_it_compares(package):
+    name = package("losses.py", "VERSIONS = 3\ndef mine(shape): ...\ndef other(shape): ...\n")
+    objective = parse(f"ce + {name}.losses.mine")
+    leaves.check_versions(objective, 3)
+    with pytest.raises(UserError, match=rf"{name}.losses.mine compares 3 versions of each image, .* makes 2"):
+        leaves.check_versions(objective, 2)
 
 
 COLLECTION = """

@@ -328,3 +328,70 @@ def test_a_cosine_that_follows_its_warm_up_begins_at_its_top():
     rising = [0.1 * step / 8 for step in range(8)]
     falling = [0.05 * (1 + math.cos(math.pi * step / 12)) for step in range(12)]
     assert [rates(step)[0] for step in range(20)] == pytest.approx([*rising, *falling])
+
+
+AHEAD = {"name": "lookahead_adamw", "lr": 0.01, "weight_decay": 0.3}
+SYNC = 6  # steps between two looks ahead, timm's default
+
+
+def drive(network, made, steps):
+    """So many steps on a sum of squares of what a network makes of a fixed input."""
+    for _ in range(steps):
+        network(torch.eye(3)).square().sum().backward()
+        made.step()
+        made.zero_grad()
+
+
+def ahead():
+    torch.manual_seed(0)
+    network = nn.Linear(3, 2)
+    return network, make(network, optimizer=AHEAD)[0]
+
+
+def test_lookahead_goes_half_way_back_to_where_it_was_every_sixth_step():
+    """Zhang et al. 2019, Algorithm 1, by a loop written by hand around torch's own AdamW."""
+    (network, made), (twin, _) = ahead(), ahead()
+    assert [group["lookahead_k"] for group in made.param_groups] == [SYNC] * len(made.param_groups)
+    fast = torch.optim.AdamW(
+        [{"params": [twin.weight], "weight_decay": 0.3}, {"params": [twin.bias], "weight_decay": 0.0}], lr=0.01
+    )
+    slow = None
+    for step in range(1, 15):
+        drive(network, made, 1)
+        drive(twin, fast, 1)
+        if step == SYNC:
+            slow = [one.detach().clone() for one in twin.parameters()]  # timm's slow weights begin here
+        if step % SYNC == 0:
+            with torch.no_grad():
+                slow = [old + 0.5 * (new - old) for old, new in zip(slow, twin.parameters(), strict=True)]
+                for one, value in zip(twin.parameters(), slow, strict=True):
+                    one.copy_(value)
+        for ours, theirs in zip(network.parameters(), twin.parameters(), strict=True):
+            torch.testing.assert_close(ours, theirs)
+
+
+@pytest.mark.parametrize("done", [3, 6, 8, 12])
+def test_a_training_that_looks_ahead_goes_on_from_its_state_with_the_same_bits(done):
+    (network, made), (twin, again) = ahead(), ahead()
+    drive(network, made, done)
+    file = io.BytesIO()
+    torch.save({"weights": network.state_dict(), "optimizer": made.state_dict()}, file)
+    file.seek(0)
+    saved = torch.load(file, weights_only=True)
+    twin.load_state_dict(saved["weights"])
+    optimizer.restore(again, saved["optimizer"])
+    assert [group["lookahead_step"] for group in again.param_groups] == [done] * len(again.param_groups)
+    drive(network, made, 11)
+    drive(twin, again, 11)
+    assert all(torch.equal(one, other) for one, other in zip(network.parameters(), twin.parameters(), strict=True))
+
+
+def test_its_rate_is_set_step_by_step_too():
+    network, made = ahead()
+    before = [one.detach().clone() for one in network.parameters()]
+    optimizer.set_rates(made, torch.zeros(len(made.param_groups)))
+    drive(network, made, 5)
+    assert all(torch.equal(one, old) for one, old in zip(network.parameters(), before, strict=True))
+    optimizer.set_rates(made, torch.full((len(made.param_groups),), 0.1))
+    drive(network, made, 1)
+    assert not torch.equal(network.weight, before[0])

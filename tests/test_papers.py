@@ -291,3 +291,20 @@ def test_what_comes_along_can_be_read_from_anywhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     shutil.copy(PAPER, tmp_path / "copy.toml")
     assert len(list(papers.load(Path("copy.toml")).cases)) == len(list(papers.load(PAPER).cases))
+
+
+def test_sets_of_terms_with_one_choice_of_weights_and_arguments_were_not_weighed(tmp_path):
+    path = tmp_path / "mine.toml"
+
+    def unweighed(*rows):
+        body = ", ".join(f'["vit", "{one}", 60.0, 20.0]' for one in rows)
+        text = re.sub(r"rows = \[.*?\n\]", f"rows = [{body}]", example(), flags=re.DOTALL)
+        path.write_text(text.partition("[[conclusions]]")[0], encoding="utf-8")
+        return papers.load(path).unweighed
+
+    assert unweighed("ce", "ce + 0.1*me") == {("ce",), ("ce", "me")}
+    assert unweighed("ce", "ce + 0.1*me", "ce + 0.2*me") == {("ce",)}
+    assert unweighed("ce + 0.1*me", "ce + 0.1*me(depth=2)", "2.5*ce + drloc") == {("ce", "drloc")}
+    # The example takes 32 pairs anyway.
+    assert unweighed("ce + 0.1*drloc", "ce + 0.1*drloc(pairs=32)") == {("ce", "drloc")}
+    assert unweighed("ce + 0.1*drloc", "ce + 0.1*drloc(pairs=8)") == frozenset()

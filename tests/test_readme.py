@@ -16,7 +16,7 @@ def test_the_new_loss_of_the_readme_gets_its_row(suite, pytester, monkeypatch):
     path.parent.mkdir(parents=True)
     path.write_text(code)
     few_epochs(pytester)
-    command = re.search(r"pytest benchmarks (-k \"4.1/vit.*)", README)[1]
+    command = re.search(r"pytest benchmarks (-k \"(?:floros2024/)?4.1/vit.*)", README)[1]
     selection, objective = re.findall(r'"([^"]+)"', command)
     result = suite("-k", f"test_accuracy and {selection}", "--objective", objective, subprocess=True)
     result.assert_outcomes(passed=2)
@@ -26,7 +26,7 @@ def test_the_new_loss_of_the_readme_gets_its_row(suite, pytester, monkeypatch):
 
 def test_the_new_model_of_the_readme_gets_its_row(suite, pytester):
     few_epochs(pytester)
-    command = re.search(r"pytest benchmarks (-k \"4.1/timm.*)", README)[1]
+    command = re.search(r"pytest benchmarks (-k \"(?:floros2024/)?4.1/timm.*)", README)[1]
     selection = re.search(r'"([^"]+)"', command)[1]
     result = suite("-k", f"test_accuracy and {selection} and /ce/", "--model", command.split()[-1], subprocess=True)
     result.assert_outcomes(passed=1)
@@ -52,7 +52,7 @@ def test_every_selection_of_the_readme_selects_something(suite, selection):
         "4.1/timm": ["--model", "timm/resnet18"],
         "liu2021/5": ["--budget", "short"],
     }
-    arguments = given.get(selection, [])
+    arguments = given.get(selection.removeprefix("floros2024/"), [])
     result = suite("--collect-only", "-q", "-k", selection, *arguments)
     assert result.ret == 0
 

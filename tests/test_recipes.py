@@ -1,9 +1,11 @@
 """Recipes are read strictly: every value that cannot be is named by file and line."""
 
+import re
+
 import pytest
 
 from vitbench import recipes, sections
-from vitbench.case import Budget, Elsewhere
+from vitbench.case import Budget, Elsewhere, View
 from vitbench.errors import UserError
 from vitbench.objective import Call
 
@@ -288,5 +290,208 @@ def test_a_mistake_in_a_pre_training_is_named_by_its_line(tmp_path, old, new, li
         read(tmp_path, (TEXT + BEFORE).replace(old, new))
     text = str(refused.value)
     assert text.startswith(f"{tmp_path / 'a.toml'}:{line}")
+    assert message in text
+    assert text.isprintable()
+
+
+# Of a recipe whose batches are made of several views.
+VIEWED = """\
+[recipes.scratch]
+protocol  = "code"
+selection = "best"
+knn       = true
+
+[[recipes.scratch.phases]]
+epochs     = 103
+batch_size = 32
+optimizer  = { name = "lookahead_adamw", lr = 5e-4 }
+schedule   = { name = "constant" }
+turning    = "quarter_turn(probability=0.5)"
+views = [
+  { name = "global", count = 2, augmentation = ["flip"] },
+  { name = "masked", augmentation = ["flip", "erase(probability=1.0)"] },
+  { name = "local", count = 6, augmentation = ["random_resized_crop(size=96)"] },
+]
+"""
+
+
+def test_views_are_read_in_their_order_and_make_up_the_versions_of_a_batch(tmp_path):
+    (phase,) = read(tmp_path, VIEWED).phases
+    assert phase.views == (
+        View(name="global", count=2, augmentation=(Call(name="flip"),)),
+        View(
+            name="masked",
+            count=1,
+            augmentation=(Call(name="flip"), Call(name="erase", arguments={"probability": 1.0})),
+        ),
+        View(name="local", count=6, augmentation=(Call(name="random_resized_crop", arguments={"size": 96}),)),
+    )
+    assert (phase.versions, phase.augmentation, phase.mixing) == (3, (), None)
+    assert phase.turning == Call(name="quarter_turn", arguments={"probability": 0.5})
+    assert phase.optimizer["name"] == "lookahead_adamw"
+    plain = read(tmp_path).phases[0]
+    assert (plain.views, plain.turning, plain.versions) == ((), None, 1)
+
+
+def test_images_may_be_turned_after_an_augmentation_too(tmp_path):
+    phase = read(tmp_path, TEXT.replace("clip_grad    = 1", 'turning = "quarter_turn"')).phases[0]
+    assert phase.turning == Call(name="quarter_turn")
+    assert [call.name for call in phase.augmentation] == ["crop", "flip"]
+
+
+def test_what_is_judged_and_how_is_as_the_section_says(tmp_path):
+    recipe = read(tmp_path, VIEWED.replace("knn       = true", 'knn = true\njudged = "teacher"'))
+    assert (recipe.probe, recipe.knn, recipe.judged) == ("", True, "teacher")
+    assert recipe.splits == {}
+    plain = read(tmp_path)
+    assert (plain.probe, plain.knn, plain.judged, plain.against, plain.splits) == ("", False, "student", None, {})
+
+
+def test_splits_name_a_data_set_for_one_of_the_page(tmp_path):
+    recipe = read(tmp_path, f"{VIEWED}\n[recipes.scratch.splits]\nflowers102 = 'flowers102_val'\n")
+    assert recipe.splits == {"flowers102": "flowers102_val"}
+
+
+PROBED = """\
+[recipes.scratch]
+protocol  = "paper"
+selection = "last"
+probe     = "linear"
+
+[recipes.scratch.pretraining]
+objective = "ce + simclr"
+judged    = "teacher"
+
+[[recipes.scratch.pretraining.phases]]
+epochs     = 1000
+batch_size = 512
+optimizer  = { name = "adamw", lr = 1e-3 }
+schedule   = { name = "constant" }
+views = [{ name = "global", count = 2, augmentation = ["flip"] }]
+
+[[recipes.scratch.pretraining.quick]]
+epochs     = 40
+batch_size = 64
+optimizer  = { name = "adamw", lr = 1e-3 }
+schedule   = { name = "constant" }
+views = [{ name = "global", augmentation = ["flip"] }, { name = "masked", augmentation = [] }]
+"""
+
+
+def test_a_probe_needs_no_phases_but_those_of_its_pre_training(tmp_path):
+    recipe = read(tmp_path, PROBED)
+    assert (recipe.probe, recipe.phases, recipe.quick) == ("linear", (), ())
+    assert (recipe.judged, recipe.pretraining.judged) == ("student", "teacher")
+    assert [phase.versions for phase in (*recipe.pretraining.phases, *recipe.pretraining.quick)] == [2, 2]
+    assert recipe.has_quick
+    whole = PROBED.partition("[[recipes.scratch.pretraining.quick]]")[0]
+    assert not read(tmp_path, whole).has_quick
+
+
+VIEW_MISTAKES = [
+    ("turning    =", 'augmentation = ["flip"]\nturning =', 14, "views: each view has an augmentation of its own, got "
+        "augmentation of the phase as well; drop it"),
+    ("turning    =", 'mixing = "mix(mixup=0.2)"\nturning =', 14, "views: each view has an augmentation of its own, got "
+        "mixing of the phase as well; drop it"),
+    ('"quarter_turn(probability=0.5)"', '"mix(mixup=0.2)"', 12, "mix stands under the key `mixing`, got it under "
+        "`turning`; move it there"),
+    ('"quarter_turn(probability=0.5)"', '"flip"', 12, "flip stands under the key `augmentation`, got "
+        "it under `turning`"),
+    ('"quarter_turn(probability=0.5)"', '"quarter_turn(chance=0.5)"', 12, "unknown argument of quarter_turn 'chance'"),
+    ('"quarter_turn(probability=0.5)"', "3", 12, "turning: expected a string, got 3"),
+    ('"erase(probability=1.0)"', '"quarter_turn"', 15, "quarter_turn stands under the key `turning`, got it under "
+        "`augmentation`; move it there"),
+    ('"erase(probability=1.0)"', '"mix"', 15, "mix stands under the key `mixing`, got it under `augmentation`"),
+    ('"erase(probability=1.0)"', '"erazed"', 15, "unknown augmentation 'erazed'; did you mean erase"),
+    ('name = "masked"', 'name = "masced"', 15, "unknown name 'masced'; did you mean masked?"),
+    ('name = "masked", ', "", 15, "the key 'name' is missing"),
+    ("count = 6", "count = 0", 16, "count: expected more than 0, got 0"),
+    ("count = 6", "count = 1.5", 16, "count: expected a whole number, got 1.5"),
+    ("count = 6", "cuont = 6", 16, "unknown key 'cuont'; did you mean count?"),
+    ('name = "masked"', 'name = "local"', 13, "views: expected one kind of local view at most, got several; give one a "
+        "larger count"),
+    ('judged', 'judgd', 4, "unknown key 'judgd'; did you mean judged"),
+    ('"teacher"', '"pupil"', 4, "unknown judged 'pupil'; known: student, teacher"),
+    ("knn       = true", "knn = 1", 5, "knn: expected true or false, got 1"),
+    ("knn       = true", 'probe = "knn"', 5, "unknown probe 'knn'; known: linear"),
+    ("knn       = true", 'splits = { flowers102 = "flowers102_vla" }', 5, "unknown data set 'flowers102_vla'; did "
+        "you mean flowers102_val"),
+    ("knn       = true", 'splits = { flowers12 = "flowers102_val" }', 5, "unknown data set 'flowers12'; did you mean"),
+    ("knn       = true", "splits = { flowers102 = 3 }", 5, "flowers102: expected a string, got 3"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("old", "new", "line", "message"), VIEW_MISTAKES)
+def test_a_mistake_in_views_or_in_what_is_judged_is_named_by_its_line(tmp_path, old, new, line, message):
+    whole = VIEWED.replace("knn       = true", 'judged = "teacher"\nknn       = true')
+    assert old in whole
+    with pytest.raises(UserError) as refused:
+        read(tmp_path, whole.replace(old, new))
+    text = str(refused.value)
+    assert re.match(rf"{re.escape(str(tmp_path / 'a.toml'))}:{line}\b", text)
+    assert message in text
+    assert text.isprintable()
+
+
+def test_views_that_are_all_local_make_no_batch(tmp_path):
+    text = VIEWED.partition("views =")[0] + 'views = [{ name = "local", count = 2, augmentation = [] }]\n'
+    with pytest.raises(UserError, match=r"a.toml:12 .* views: expected a view that is not local, for the batch to be"):
+        read(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "message"),
+    [
+        ("count = 2, ", "", 7, "simclr compares 2 versions of each image, and the recipe makes 1"),
+        ('"masked"', '"local"', 7, "simclr compares 2 versions of each image, and the recipe makes 1"),
+        ('judged    = "teacher"', 'judged = "pupil"', 8, "unknown judged 'pupil'; known: student, teacher"),
+        ('probe     = "linear"', "", 1, "a recipe has at least one phase; add [[recipes.scratch.phases]]"),
+        ("pretraining.phases", "pretraining.quick", 6, "a recipe has at least one phase"),
+    ],
+)
+def test_a_mistake_in_what_a_probe_comes_after_is_named_by_its_line(tmp_path, old, new, line, message):
+    assert old in PROBED
+    with pytest.raises(UserError) as refused:
+        read(tmp_path, PROBED.replace(old, new))
+    text = str(refused.value)
+    assert re.match(rf"{re.escape(str(tmp_path / 'a.toml'))}:{line}\b", text)
+    assert message in text
+    assert text.isprintable()
+
+
+AGAINST = TEXT + TEXT.replace("scratch", "method").replace('"best"', '"best"\nagainst = "scratch"')
+
+
+def read_all(tmp_path, text):
+    path = tmp_path / "a.toml"
+    path.write_text(text)
+    return recipes.read_all(dict(sections.read(path).section("recipes").sections()))
+
+
+def test_a_recipe_may_be_held_against_another_wherever_that_stands(tmp_path):
+    found = read_all(tmp_path, AGAINST)
+    assert list(found) == ["scratch", "method"]
+    assert found["method"].against == found["scratch"]
+    assert found["scratch"].against is None
+    other = AGAINST.removeprefix(TEXT) + TEXT
+    assert list(read_all(tmp_path, other)) == ["method", "scratch"]
+    assert read_all(tmp_path, other) == found
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "message"),
+    [
+        ('"scratch"', '"scrach"', 28, "unknown against 'scrach'; did you mean scratch?"),
+        ('"scratch"', '"method"', 28, "unknown against 'method'; known: scratch"),
+        ('"scratch"', "3", 28, "against: expected a string, got 3"),
+        ('selection = "best"\n\n', 'selection = "best"\nagainst = "method"\n\n', 4, "unknown against 'method'"),
+    ],
+)
+def test_what_a_recipe_is_held_against_is_another_that_is_held_against_none(tmp_path, old, new, line, message):
+    assert old in AGAINST
+    with pytest.raises(UserError) as refused:
+        read_all(tmp_path, AGAINST.replace(old, new, 1))
+    text = str(refused.value)
+    assert re.match(rf"{re.escape(str(tmp_path / 'a.toml'))}:{line}\b", text)
     assert message in text
     assert text.isprintable()

@@ -171,7 +171,7 @@ def test_ids_are_unique_and_sorted_and_selectable(mine, options):
         Expression.compile(case.id)
 
 
-@pytest.mark.parametrize("options", [*SELECTIONS, {"objectives": ("0.5*alpha",)}])
+@pytest.mark.parametrize("options", [*SELECTIONS, {"objectives": ("0.5*drloc",)}])
 def test_plain_cross_entropy_comes_before_what_is_compared_with_it(mine, options):
     seen = set()
     for case in Selection(**options).cases([mine]):
@@ -512,3 +512,132 @@ def test_a_step_of_a_pre_training_is_timed_as_well(pre_trained):
         ("mine/speed/vit/ce/digits", True),
         ("mine/speed/vit/mae/digits", False),
     ]
+
+
+VIEWED = """
+[recipes.viewed]
+protocol = "code"
+selection = "last"
+[[recipes.viewed.phases]]
+epochs = 100
+batch_size = 128
+optimizer = { name = "adam", lr = 1e-4 }
+schedule = { name = "constant" }
+views = [{ name = "global", count = 2, augmentation = ["flip"] }]
+[[recipes.viewed.quick]]
+epochs = 2
+batch_size = 64
+optimizer = { name = "adamw", lr = 1e-3 }
+schedule = { name = "constant" }
+views = [{ name = "global", count = 2, augmentation = ["flip"] }]
+[tables."4"]
+title = "Four"
+where = "elsewhere"
+recipe = "viewed"
+columns = ["cifar10"]
+rows = [["vit", "ce", 90.0], ["vit", "ce + simclr", 91.0]]
+"""
+VIEWS = 'views = [{ name = "global", count = 2, augmentation = ["flip"] }]\n'
+
+
+def loaded(tmp_path, more):
+    path = tmp_path / "mine.toml"
+    path.write_text(TEXT + more)
+    return papers.load(path)
+
+
+@pytest.mark.parametrize("budget", Budget)
+def test_an_objective_that_compares_two_versions_is_added_where_a_recipe_makes_them(tmp_path, budget):
+    paper = loaded(tmp_path, VIEWED)
+    options = {"budget": budget, "objectives": ("ce + 0.5*distill",)}
+    added = set(ids(paper, **options)) - set(ids(paper, budget=budget))
+    assert {one.rpartition("/")[0] for one in added} == {"4/vit/ce+0.5distill"}
+    # What compares nothing is added to every table.
+    plain = set(ids(paper, budget=budget, objectives=("ce + 0.5*me",))) - set(ids(paper, budget=budget))
+    assert {one.partition("/")[0] for one in plain} == {"1", "2", "4"}
+
+
+@pytest.mark.parametrize("budget", Budget)
+def test_it_is_added_to_no_recipe_of_which_a_phase_makes_one_version_alone(tmp_path, budget):
+    paper = loaded(tmp_path, VIEWED.replace(', ["vit", "ce + simclr", 91.0]', "").replace(f"{VIEWS}[tables", "[tables"))
+    with pytest.raises(UserError, match=r"expected one with phases that make 2 versions of each image, got none"):
+        ids(paper, budget=budget, objectives=("ce + simclr",))
+
+
+PROBED = """
+[recipes.probed]
+protocol = "paper"
+selection = "last"
+probe = "linear"
+[recipes.probed.pretraining]
+objective = "mae"
+[[recipes.probed.pretraining.phases]]
+epochs = 4000
+batch_size = 128
+optimizer = { name = "adam", lr = 1e-4 }
+schedule = { name = "constant" }
+[[recipes.probed.pretraining.quick]]
+epochs = 30
+batch_size = 64
+optimizer = { name = "adamw", lr = 1e-3 }
+schedule = { name = "constant" }
+[tables."5"]
+title = "Five"
+where = "elsewhere"
+recipe = "probed"
+columns = ["cifar10"]
+rows = [["vit", "ce", "?"]]
+"""
+
+
+@pytest.fixture
+def probed(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(TEXT.partition("[tables")[0] + PROBED)
+    return papers.load(path)
+
+
+def test_a_probe_is_run_and_has_no_step_to_time(probed):
+    cases = Selection().cases([probed])
+    assert [case.id for case in cases] == ["mine/5/vit/ce/digits/scratch", "mine/5/vit/ce/digits"]
+    assert [one.recipe.kind for one in trained(cases, Budget.QUICK)] == ["pretraining"]
+    assert [case.id for case in timings(trained(cases, Budget.QUICK))] == ["mine/speed/vit/mae/digits"]
+
+
+@pytest.mark.parametrize(
+    ("objective", "expected"),
+    [
+        ("ce + 0.3*me", "phases"),
+        ("distill + ce", "phases that make 2 versions of each image"),
+    ],
+)
+def test_an_objective_that_no_selected_recipe_can_train_is_one_line(probed, objective, expected):
+    with pytest.raises(UserError) as refused:
+        Selection(objectives=(objective,)).cases([probed])
+    assert str(refused.value) == (
+        f"--objective: no selected recipe can train {objective!r}: expected one with {expected}, got none; "
+        "add one to a data file, or leave the objective out"
+    )
+    assert str(refused.value).isprintable()
+
+
+def test_one_recipe_that_can_train_an_objective_is_enough_whoever_else_cannot(tmp_path):
+    paper = loaded(tmp_path, PROBED)
+    added = set(ids(paper, objectives=("ce + 0.3*me",))) - set(ids(paper))
+    assert {one.partition("/")[0] for one in added} == {"1", "2"}
+
+
+def test_with_nothing_selected_there_is_nothing_to_refuse():
+    assert Selection(objectives=("distill",)).cases([]) == []
+
+
+def test_a_sum_that_is_printed_with_one_choice_of_weights_is_settled(tmp_path):
+    rows = '["vit", "ce + 0.7*me + simclr", 91.0], ["vit", "0.5*ce + simclr", 92.0], ["vit", "0.6*ce + simclr", 92.0]'
+    paper = loaded(tmp_path, VIEWED.replace('["vit", "ce + simclr", 91.0]', rows))
+    found = {str(case.objective): is_settled(paper, case) for case in paper.cases if case.table == "4"}
+    assert found == {
+        "ce": True,
+        "ce + 0.7*me + simclr": True,
+        "0.5*ce + simclr": False,
+        "0.6*ce + simclr": False,
+    }

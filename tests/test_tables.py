@@ -434,3 +434,95 @@ def test_what_is_only_named_stands_in_print_told_apart_by_recipe_and_makes_no_ca
 def test_what_is_only_named_cannot_be_run_or_misspelt(tmp_path, old, new, message):
     with pytest.raises(UserError, match=re.escape(message)):
         named(tmp_path, **{old: new})
+
+
+ASKED = """\
+[tables."5"]
+title = "Ours too"
+where = "nowhere"
+recipes = ["paper", "code"]
+columns = ["cifar10", { dataset = "cifar10", metric = "knn" }, "cifar100"]
+rows = [
+  ["vit", "ce", "?", "?", 30.0],
+  ["cvt", "ce + 0.1*drloc", 70.0, "?", "-"],
+]
+"""
+
+
+def test_what_is_asked_for_makes_a_case_without_a_claim(tmp_path):
+    found = table(load(tmp_path, TEXT + ASKED), "5")
+    values = {case.id.removeprefix("mine/5/"): [one.value for one in case.claims] for case in found.cases}
+    assert values == {
+        f"{cell}/{recipe}": claimed
+        for cell, claimed in (
+            ("vit/ce/cifar100", [30.0]),
+            ("cvt/ce+0.1drloc/cifar10", [70.0]),
+            ("vit/ce/cifar10", []),
+        )
+        for recipe in ("paper", "code")
+    }
+    assert found.columns == (("cifar100", "accuracy"), ("cifar10", "accuracy"), ("cifar10", "knn"))
+    assert [(one.cell, one.claim.value) for one in found.printed] == [
+        (("vit", "ce", "cifar100"), 30.0),
+        (("cvt", "ce + 0.1*drloc", "cifar10"), 70.0),
+    ]
+
+
+def test_a_table_may_ask_for_everything_and_print_nothing(tmp_path):
+    rows = ASKED.replace("30.0", '"-"').replace("70.0", '"?"')
+    found = table(load(tmp_path, TEXT + rows), "5")
+    assert found.printed == ()
+    assert [case.id for case in found.cases] == [
+        f"mine/5/{cell}/{recipe}"
+        for cell in ("vit/ce/cifar10", "cvt/ce+0.1drloc/cifar10")
+        for recipe in ("paper", "code")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line"),
+    [
+        ('recipes = ["paper", "code"]', 'status = "printed-only"\nreason = "a plot"', 1),
+        ('recipes = ["paper", "code"]', 'recipe = "jft-300m"', 0),
+        ('{ dataset = "cifar10", metric = "knn" }', '{ dataset = "", metric = "params" }', 0),
+    ],
+)
+def test_only_what_a_recipe_gives_on_a_data_set_can_be_asked_for(tmp_path, old, new, line):
+    text = TEXT.replace("[recipes.paper]", '[recipes.jft-300m]\nstatus = "printed-only"\nreason = "x"\n[recipes.paper]')
+    assert old in ASKED
+    with pytest.raises(UserError) as refused:
+        load(tmp_path, text + ASKED.replace(old, new))
+    row = text.count("\n") + ASKED[: ASKED.index('  ["vit"')].count("\n") + 1 + line
+    assert str(refused.value) == (
+        f'{tmp_path / "mine.toml"}:{row}: "?" stands for a number that a recipe gives on a data set; name both'
+    )
+
+
+def test_a_table_of_data_sets_has_nothing_to_ask_for(tmp_path):
+    with pytest.raises(UserError, match=r"""classes is a number in \[0, inf\], or "-" if not printed, got '\?'"""):
+        load(tmp_path, TEXT.replace('["cifar10", 50000, 10000, "-"]', '["cifar10", 50000, 10000, "?"]'))
+
+
+SPLIT = TEXT.replace("[[recipes.code.phases]]", 'splits = { cifar10 = "svhn" }\n[[recipes.code.phases]]', 1)
+
+
+def test_a_recipe_with_splits_runs_on_another_data_set_what_the_page_prints_of_its_own(tmp_path, mine):
+    found = table(load(tmp_path, SPLIT), "2")
+    assert [case.id for case in found.cases] == [
+        "mine/2/vit/ce/cifar10/paper",
+        "mine/2/vit/ce/svhn/code",
+        "mine/2/vit/ce/cifar100/paper",
+        "mine/2/vit/ce/cifar100/code",
+        "mine/2/vit/ce+0.1drloc/cifar10/paper",
+        "mine/2/vit/ce+0.1drloc/svhn/code",
+    ]
+    assert [case.column for case in found.cases] == [case.dataset for case in table(mine, "2").cases]
+    assert [case.claims for case in found.cases] == [case.claims for case in table(mine, "2").cases]
+    assert (found.printed, found.columns) == (table(mine, "2").printed, table(mine, "2").columns)
+
+
+def test_a_row_that_compares_more_versions_than_a_recipe_makes_is_told_by_its_line(tmp_path):
+    text = TEXT.replace('rows = [["vit", "ce", 90.0]]', 'rows = [["vit", "ce + simclr", 90.0]]')
+    with pytest.raises(UserError, match=r"simclr compares 2 versions of each image, and the recipe makes 1") as refused:
+        load(tmp_path, text)
+    assert str(refused.value).startswith(f"{tmp_path / 'mine.toml'}:{text.count(chr(10))}: ")

@@ -55,5 +55,6 @@ FORMS = {
     "VARIANTS": Form(
         "a dict or a list of strings", lambda value: isinstance(value, dict | list | tuple | set) and _are_names(value)
     ),
+    "VERSIONS": Form("a whole number from 1 up", _is_count),
     "VERSIONED_BY": Form("the name of an installed package", _is_text),
 }

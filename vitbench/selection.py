@@ -54,9 +54,14 @@ class Selection:
         """Every case, once, sorted.
 
         Raises:
-            UserError: if two different experiments have one id.
+            UserError: if two different experiments have one id, or no recipe can train a further objective.
         """
-        return _once(case for paper in papers for table in paper.tables for case in self._of(paper, table))
+        found = _once(case for paper in papers for table in paper.tables for case in self._of(paper, table))
+        for text in self.objectives:
+            objective = parse(text)
+            if found and not any(_fits(case, objective) for case in found):
+                raise _unfitting(text, objective)
+        return found
 
     def _of(self, paper: Paper, table: Table) -> Iterator[Case]:
         quick = self.budget == Budget.QUICK
@@ -76,7 +81,7 @@ class Selection:
         objectives = [parse(text) for text in self.objectives]
         models = [Model(name=name, full=name, tiny=name, printed=name) for name in self.models]
         for case in printed:
-            fitting = [one for one in objectives if case.recipe.phases and _has_versions(case, one)]
+            fitting = [one for one in objectives if _fits(case, one)]
             yield from (replace(case, objective=objective, claims=()) for objective in fitting)
             # Few networks can be pre-trained as a paper's own; any can be trained as the others of its table.
             for model in models if case.recipe.pretraining is None else ():
@@ -84,14 +89,25 @@ class Selection:
                 yield from (replace(case, model=model, objective=one, claims=()) for one in fitting)
 
 
-def _has_versions(case: Case, objective: Objective) -> bool:
-    """Whether a recipe makes as many versions of an image as the terms of an objective compare."""
-    try:
-        for phase in (*case.recipe.phases, *case.recipe.quick):
-            leaves.check_versions(objective, phase.versions)
-    except UserError:
-        return False
-    return True
+def _fits(case: Case, objective: Objective) -> bool:
+    """Whether a recipe can train an objective: it takes steps, of as many versions of an image as a term compares."""
+    needed, recipe = _versions(objective), case.recipe
+    return bool(recipe.phases) and all(phase.versions >= needed for phase in (*recipe.phases, *recipe.quick))
+
+
+def _versions(objective: Objective) -> int:
+    """How many versions of an image its terms compare."""
+    needed: list[int] = [leaves.find("terms", name).constant("VERSIONS", 1) for name in objective.names]
+    return max(needed)
+
+
+def _unfitting(text: str, objective: Objective) -> UserError:
+    needed = _versions(objective)
+    phases = f"phases that make {needed} versions of each image" if needed > 1 else "phases"
+    return UserError(
+        f"--objective: no selected recipe can train {text!r}: expected one with {phases}, got none; add one to a data "
+        "file, or leave the objective out"
+    )
 
 
 def is_settled(paper: Paper, case: Case) -> bool:

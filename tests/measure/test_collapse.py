@@ -103,13 +103,13 @@ def test_without_a_teacher_the_spread_is_all_there_is():
 
 
 def test_embeddings_that_are_nearly_the_same_are_a_collapse():
-    rows = np.ones((N, D)) + 0.005 * normal(N, D)
+    rows = np.ones((N, D)) + 0.0005 * normal(N, D)
     found = collapse(Rows(rows), numbered(), term=Term(shares(N, K, sharpness=5)))
-    assert found.embedding_spread == pytest.approx(0.005, rel=0.1)
+    assert found.embedding_spread == pytest.approx(0.0005, rel=0.1)
     assert found.reason == (
         f"collapsed: embeddings of all test images are nearly the same, their spread {found.embedding_spread:.2g} of 1"
     )
-    assert collapse(Rows(np.ones((N, D)) + 0.02 * normal(N, D)), numbered()).reason == ""
+    assert collapse(Rows(np.ones((N, D)) + 0.002 * normal(N, D)), numbered()).reason == ""
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,13 @@
 from collections import Counter
 from functools import cache
 
+import pytest
 import timm
 import torch
 
-from vitbench import papers
+from vitbench import leaves, optimizer, papers
 from vitbench.case import Budget, Status
-from vitbench.objective import parse
+from vitbench.objective import parse, parse_call
 from vitbench.report import conclusions
 from vitbench.report.results import Results
 from vitbench.selection import Selection
@@ -136,13 +137,142 @@ def test_the_data_sets_as_they_are_printed():
     }
 
 
-def test_nothing_is_run_under_any_budget_and_each_number_says_why():
-    assert list(paper().cases) == []
-    for budget in Budget:
-        assert Selection(budget=budget, all_rows=True).cases([paper()]) == []
-    printed = [one.claim for one in (one for table in paper().tables for one in table.printed)]
-    assert {claim.status for claim in printed} == {Status.PRINTED_ONLY}
-    assert all(claim.reason for claim in printed)
+READINGS = {"tort": "supervised", "tort-code": "supervised-code"}  # each held against the other
+
+
+def test_every_figure_is_run_from_scratch_by_both_readings_and_fine_tuned_by_one():
+    found = {}
+    for case in paper().cases:
+        found.setdefault((case.table, case.column, str(case.objective)), []).append(case)
+    datasets = ("flowers102", "aircraft", "cars", "pets")
+    scratch = {
+        (f"4.{number}", dataset, objective): recipes
+        for number, dataset in enumerate(datasets, 1)
+        for objective, recipes in ((TORT, [*READINGS]), ("ce", [*READINGS.values()]))
+    }
+    finetuned = {
+        (f"4.{number}", dataset, objective): [recipe]
+        for number, dataset in enumerate(datasets, 5)
+        for objective, recipe in ((TORT, "tort-finetune"), ("ce", "supervised-finetune"))
+    }
+    assert {cell: [case.recipe.name for case in cases] for cell, cases in found.items()} == scratch | finetuned
+    assert len(list(paper().cases)) == 24
+    assert all(case.curves for case in paper().cases)
+    # The code tests Flowers102 on its validation images.
+    assert {(case.recipe.name, case.dataset) for case in paper().cases if case.dataset != case.column} == {
+        ("tort-code", "flowers102_val"),
+        ("supervised-code", "flowers102_val"),
+    }
+
+
+def test_every_method_is_held_against_the_supervised_recipe_of_its_reading():
+    against = READINGS | {"tort-finetune": "supervised-finetune"}
+    printed = {(case.table, case.dataset, case.recipe.name, str(case.objective)) for case in paper().cases}
+    for case in paper().cases:
+        if case.recipe.name in against:
+            plain = case.baseline
+            assert plain.recipe == paper().recipes[against[case.recipe.name]]
+            assert (plain.table, plain.dataset, plain.recipe.name, "ce") in printed
+        else:
+            assert case.is_baseline
+
+
+@pytest.mark.parametrize(
+    ("budget", "cases", "epochs"),
+    [(Budget.QUICK, 16, {15}), (Budget.SHORT, 24, {10, 30}), (Budget.PAPER, 24, {103, 303})],
+)
+def test_a_budget_has_the_cases_that_it_can_run(budget, cases, epochs):
+    found = Selection(budget=budget).cases([paper()])
+    assert len(found) == cases
+    assert {phase.epochs for case in found for phase in case.recipe.at(budget)} == epochs
+    if budget == Budget.QUICK:  # there are no published weights of the tiny network
+        assert {case.recipe.name for case in found} == {*READINGS, *READINGS.values()}
+
+
+def test_what_is_not_run_says_why():
+    printed = [one for table in paper().tables for one in table.printed]
+    unrun = Counter((one.claim.status, one.claim.reason) for one in printed if not one.recipes)
+    assert unrun == {
+        (Status.PRINTED_ONLY, "the size of a data set: there is nothing to run"): 8,
+        (Status.PRINTED_ONLY, "the text does not say which data set the longer trainings are on"): 4,
+    }
+    assert {one.claim.status for one in printed if one.recipes} == {Status.RUNNABLE}
+
+
+def arguments(view):
+    """Arguments of each operation of a view, by its name."""
+    return {call.name: call.arguments for call in view.augmentation}
+
+
+@pytest.mark.parametrize(
+    ("recipe", "masked", "pairs"),
+    [("tort", (0.4, 0.6), 18), ("tort-code", (0.2, 0.6), 24), ("tort-finetune", (0.4, 0.6), 18)],
+)
+def test_tort_sees_three_versions_and_six_crops_and_compares_as_many_pairs(recipe, masked, pairs):
+    """Section 3.2 and 4.3; Equation 3.2 runs over 3 views of the teacher and 6 crops, the code over 3 x 8 others."""
+    one = paper().recipes[recipe]
+    (phase,) = one.phases
+    assert [(view.name, view.count) for view in phase.views] == [
+        *(("global", 1), ("global", 1), ("masked", 1), ("local", 6)),
+    ]
+    assert phase.versions == 3
+    whole, local = phase.views[:3], phase.views[3]
+    for view in phase.views:
+        crop, colours = (arguments(view)[name] for name in ("random_resized_crop", "colour_jitter"))
+        size, scale = (96, (0.05, 0.4)) if view is local else (224, (0.4, 1.0))
+        assert (crop["size"], (crop["min_scale"], crop.get("max_scale", 1.0))) == (size, scale)
+        assert "flip" in arguments(view)
+        assert colours["probability"] == 0.8
+    assert [arguments(view).get("gaussian_blur", {}).get("probability") for view in phase.views] == [
+        1.0,
+        0.1,
+        None,
+        0.5,
+    ]
+    assert [view for view in phase.views if "solarise" in arguments(view)] == [whole[1]]
+    hidden = arguments(whole[2])["erase"]
+    assert (hidden["probability"], hidden["min_area"], hidden["max_area"]) == (1.0, *masked)
+    assert phase.turning == parse_call("quarter_turn(probability=0.5)")
+    teacher, small = range(phase.versions), range(phase.versions, phase.versions + local.count)
+    student = small if one.terms["distill"]["pairs"] == "crops" else [*teacher, *small]
+    assert len([(given, asked) for given in teacher for asked in student if given != asked]) == pairs
+
+
+@pytest.mark.parametrize("recipe", ["tort", "tort-code", "tort-finetune"])
+def test_tort_is_trained_as_section_4_3_says(recipe):
+    (phase,) = paper().recipes[recipe].phases
+    assert (phase.epochs, phase.batch_size, phase.clip_grad) == (103, 32, 3.0)
+    assert phase.optimizer == {"name": "lookahead_adamw", "lr": 5e-4, "weight_decay": 0.04}
+    trained = optimizer.Trained([torch.nn.Linear(3, 2), torch.nn.Linear(2, 2)])
+    _, rates = optimizer.make(trained, phase, steps_per_epoch=1, device=torch.device("cpu"))
+    assert rates(0)[0] == pytest.approx(1e-8)  # 10 epochs of warm-up
+    assert rates(5)[0] == pytest.approx((1e-8 + 5e-4) / 2)
+    assert rates(50)[0] == pytest.approx((1e-6 + 5e-4) / 2)  # half way through the cosine
+    assert max(rates(epoch)[0] for epoch in range(10, 103)) == rates(10)[0]
+    assert [rates(epoch)[0] for epoch in (100, 101, 102)] == pytest.approx([1e-6] * 3)  # cooldown
+    assert paper().defaults["distill"] == {"prototypes": 1024, "momentum": 0.9998}
+    own = leaves.find("terms", "distill").defaults
+    found = [own[f"{name}"] for name in ("student_temperature", "teacher_temperature", "centre_momentum")]
+    assert found == [0.1, 0.04, 0.9]
+
+
+def test_the_supervised_recipes_are_that_of_the_text_and_that_of_the_code():
+    text, code, tuned = (paper().recipes[f"supervised{name}"].phases[0] for name in ("", "-code", "-finetune"))
+    assert [(one.epochs, one.batch_size) for one in (text, code, tuned)] == [(103, 64), (303, 64), (103, 64)]
+    assert [one.optimizer["name"] for one in (text, code, tuned)] == ["adamw", "adam", "momentum"]
+    assert {one.optimizer["lr"] for one in (text, code, tuned)} == {3e-3}
+    assert [one.optimizer["weight_decay"] for one in (text, code)] == [0.1, 0.1]
+    assert [one.clip_grad for one in (text, code, tuned)] == [1.0, None, None]  # Steiner et al. 2021, section 3.2
+    assert [one.name for one in (text.mixing, code.mixing, tuned.mixing) if one] == ["mix"]
+    assert {one.versions for one in (text, code, tuned)} == {1}
+
+
+@pytest.mark.parametrize("recipe", ["tort", "tort-code", "tort-finetune", "supervised", "supervised-code"])
+def test_all_of_them_see_224_pixels_and_test_on_the_middle(recipe):
+    one = paper().recipes[recipe]
+    assert (one.image_size, one.stored_size, one.selection) == (224, 256, "best")
+    assert one.evaluation == (parse_call("resize(size=256)"), parse_call("centre_crop(size=224)"))
+    assert one.start == ("published" if recipe.endswith("finetune") else "scratch")
 
 
 def test_of_its_conclusions_its_own_numbers_contradict_the_23_points_alone():

@@ -69,12 +69,12 @@ def test_measured_ratios_stand_beside_the_predicted_ones(views, capsys):
     assert min(taken.tort, taken.supervised, taken.tort_views, taken.supervised_views) > 0
     rounds = [views.Taken(tort=8.0, supervised=3.0, tort_views=2.0, supervised_views=at) for at in (1.0, 1.5, 2.0)]
     text = "\n".join(views.lines(pair, rounds, (None, 2048.0)))
-    # Three versions, two crops of a quarter of the area, and a teacher's three passes without a backward one.
-    assert "networks   ratio 4.00 (3.00 to 6.00); predicted by area 4.50, by multiply-adds 4.5" in text
+    # Three versions, two crops that this network sees enlarged, and a teacher's three passes without a backward one.
+    assert "networks   ratio 4.00 (3.00 to 6.00); predicted by area 6.00, by multiply-adds 6.2" in text
     assert "with views ratio 2.67 (2.67 to 2.67)" in text
     assert "tort          8000.0 ms a step, of it views 2000.0 ms; 0.5 photographs/s\n" in text
     assert "supervised    3000.0 ms a step, of it views 1500.0 ms; 1.3 photographs/s, at most 2.00 GiB" in text
-    assert capsys.readouterr().out.startswith("vit/tiny at 32, batch 4, fp32: 3 versions and 2 small crops")
+    assert capsys.readouterr().out.startswith("cct/tiny_cvt at 32, batch 4, fp32: 3 versions and 2 small crops")
 
 
 @pytest.mark.parametrize(("factor", "code"), [(1.0, 0), (1.24, 0), (1.26, 1), (0.79, 1)])

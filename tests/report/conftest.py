@@ -402,6 +402,160 @@ right_models = ["cvt"]
 """
 
 
+HELD = """\
+title = "A method, held against another recipe"
+authors = "E. Five"
+year = 2022
+venue = "Thesis"
+
+[models]
+vit = { printed = "ViT-B", full = "vit/floros2024", tiny = "vit/tiny" }
+
+[recipes.tort]
+protocol = "paper"
+selection = "best"
+knn = true
+against = "supervised"
+[[recipes.tort.phases]]
+epochs = 103
+batch_size = 32
+optimizer = { name = "adamw", lr = 5e-4 }
+schedule = { name = "constant" }
+turning = "quarter_turn(probability=0.5)"
+views = [
+  { name = "global", count = 2, augmentation = ["crop(padding=4)", "flip"] },
+  { name = "local", count = 6, augmentation = ["random_resized_crop(size=16)"] },
+]
+[[recipes.tort.quick]]
+epochs = 2
+batch_size = 16
+optimizer = { name = "adam", lr = 1e-3 }
+schedule = { name = "constant" }
+views = [{ name = "global", count = 2, augmentation = [] }]
+
+[recipes.tort-code]
+protocol = "code"
+selection = "best"
+against = "supervised-code"
+splits = { flowers102 = "flowers102_val" }
+[[recipes.tort-code.phases]]
+epochs = 103
+batch_size = 32
+optimizer = { name = "adamw", lr = 5e-4 }
+schedule = { name = "constant" }
+views = [{ name = "global", count = 3, augmentation = ["flip"] }]
+[[recipes.tort-code.quick]]
+epochs = 2
+batch_size = 16
+optimizer = { name = "adam", lr = 1e-3 }
+schedule = { name = "constant" }
+views = [{ name = "global", count = 2, augmentation = [] }]
+
+[recipes.supervised]
+protocol = "paper"
+selection = "best"
+[[recipes.supervised.phases]]
+epochs = 103
+batch_size = 64
+optimizer = { name = "adamw", lr = 3e-3 }
+schedule = { name = "constant" }
+[[recipes.supervised.quick]]
+epochs = 2
+batch_size = 16
+optimizer = { name = "adam", lr = 1e-3 }
+schedule = { name = "constant" }
+
+[recipes.supervised-code]
+protocol = "code"
+selection = "best"
+splits = { flowers102 = "flowers102_val" }
+[[recipes.supervised-code.phases]]
+epochs = 303
+batch_size = 64
+optimizer = { name = "adam", lr = 3e-3 }
+schedule = { name = "constant" }
+[[recipes.supervised-code.quick]]
+epochs = 2
+batch_size = 16
+optimizer = { name = "adam", lr = 1e-3 }
+schedule = { name = "constant" }
+
+[tables."1"]
+title = "On flowers"
+where = "page 1"
+[[tables."1".parts]]
+recipes = ["tort", "tort-code"]
+columns = ["flowers102", { dataset = "flowers102", metric = "gain" }]
+rows = [["vit", "2.5*ce + distill", 44.0, 25.0]]
+[[tables."1".parts]]
+recipes = ["supervised", "supervised-code"]
+columns = ["flowers102"]
+rows = [["vit", "ce", 19.0]]
+
+[tables."2"]
+title = "On cars"
+where = "page 2"
+[[tables."2".parts]]
+recipes = ["tort", "tort-code"]
+columns = ["cars", { dataset = "cars", metric = "gain" }]
+rows = [["vit", "2.5*ce + distill", 10.0, 9.0]]
+[[tables."2".parts]]
+recipes = ["supervised", "supervised-code"]
+columns = ["cars"]
+rows = [["vit", "ce", 1.0]]
+
+[tables."3"]
+title = "By one recipe each"
+where = "page 3"
+[[tables."3".parts]]
+recipe = "tort"
+columns = ["cars"]
+rows = [["vit", "2.5*ce + distill", 88.0]]
+[[tables."3".parts]]
+recipe = "supervised"
+columns = ["cars"]
+rows = [["vit", "ce", 87.0]]
+"""
+
+PROBED = """\
+title = "Probed"
+authors = "F. Six"
+year = 2023
+venue = "Slides"
+
+[models]
+vit = { printed = "ViT-L", full = "vit/floros2024", tiny = "vit/tiny" }
+
+[recipes.simclr]
+protocol = "paper"
+selection = "last"
+probe = "linear"
+knn = true
+[recipes.simclr.pretraining]
+objective = "simclr"
+judged = "teacher"
+[[recipes.simclr.pretraining.phases]]
+epochs = 1000
+batch_size = 512
+optimizer = { name = "adamw", lr = 1e-3 }
+schedule = { name = "constant" }
+views = [{ name = "global", count = 2, augmentation = ["flip"] }]
+[[recipes.simclr.pretraining.quick]]
+epochs = 2
+batch_size = 16
+optimizer = { name = "adam", lr = 1e-3 }
+schedule = { name = "constant" }
+views = [{ name = "global", count = 2, augmentation = [] }]
+
+[tables.methods]
+title = "Ours"
+where = "nowhere"
+recipe = "simclr"
+columns = ["cifar10", { dataset = "cifar10", metric = "knn" }]
+rows = [["vit", "ce", "?", "?"]]
+"""
+
+
 @pytest.fixture
 def paper(tmp_path):
     path = tmp_path / "small2026.toml"
@@ -422,6 +576,22 @@ def masked(tmp_path):
     """A paper of which one network is pre-trained, and the sizes of all are printed."""
     path = tmp_path / "masked2024.toml"
     path.write_text(MASKED)
+    return papers.load(path)
+
+
+@pytest.fixture
+def held(tmp_path):
+    """A paper whose method has recipes of its own, which are held against others, and one of them another split."""
+    path = tmp_path / "held2022.toml"
+    path.write_text(HELD)
+    return papers.load(path)
+
+
+@pytest.fixture
+def probed(tmp_path):
+    """A paper that prints nothing, with a method whose network is probed."""
+    path = tmp_path / "probed2023.toml"
+    path.write_text(PROBED)
     return papers.load(path)
 
 
@@ -485,6 +655,16 @@ def of_twofold(measured):
         return measured(
             model, objective, dataset, value, metric, **{"paper": "twofold2025", "recipe": recipe, **changes}
         )
+
+    return make
+
+
+@pytest.fixture
+def of_held(measured):
+    """Makes one measurement of the paper whose recipes are held against others."""
+
+    def make(recipe, objective, dataset, value, metric="best_accuracy", **changes):
+        return measured("vit", objective, dataset, value, metric, **{"paper": "held2022", "recipe": recipe, **changes})
 
     return make
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from vitbench.objective import parse
-from vitbench.report.blocks import blocks, by_protocol, names
+from vitbench.report.blocks import blocks, by_protocol, names, shown_under
 
 
 @pytest.fixture
@@ -66,3 +66,47 @@ def test_names_are_listed_as_one_reads_them(twofold):
     every = list(twofold.recipes.values())
     assert names(every[:1]) == "`paper`"
     assert names(every[:3]) == "`paper`, `code` and `paper-300`"
+
+
+def test_a_recipe_is_shown_under_the_one_that_is_held_against_it(held, twofold):
+    assert shown_under(held.recipes.values()) == {
+        "tort": "tort",
+        "tort-code": "tort-code",
+        "supervised": "tort",
+        "supervised-code": "tort-code",
+    }
+    # Where the method does not stand, it is shown as itself.
+    assert shown_under([held.recipes["supervised"], held.recipes["tort-code"]]) == {
+        "supervised": "supervised",
+        "tort-code": "tort-code",
+    }
+    assert all(name == under for name, under in shown_under(twofold.recipes.values()).items())
+
+
+def test_a_method_and_what_it_is_held_against_are_one_block(held):
+    for table in held.tables[:2]:
+        (block,) = blocks(table)
+        assert [one.name for one in block.recipes] == ["tort", "tort-code"]
+        assert block.cases == table.cases
+        assert block.columns == {
+            "tort": "tort",
+            "tort-code": "tort-code",
+            "supervised": "tort",
+            "supervised-code": "tort-code",
+        }
+        found = [(case.recipe.name, case.column) for case in block.of(block.recipes[1])]
+        assert found == [("tort-code", case.column) for case in table.cases[:1]] + [
+            ("supervised-code", case.column) for case in table.cases[:1]
+        ]
+    (single,) = blocks(held.tables[2])
+    assert [one.name for one in single.recipes] == ["tort"]
+    assert [case.recipe.name for case in single.cases] == ["tort", "supervised"]
+
+
+def test_a_protocol_reads_a_method_with_what_it_is_held_against(held):
+    (text,), (code,) = (by_protocol(held.tables[0], one) for one in ("paper", "code"))
+    assert [(case.recipe.name, case.dataset) for case in text] == [("tort", "flowers102"), ("supervised", "flowers102")]
+    assert [(case.recipe.name, case.dataset) for case in code] == [
+        ("tort-code", "flowers102_val"),
+        ("supervised-code", "flowers102_val"),
+    ]

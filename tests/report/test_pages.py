@@ -93,7 +93,7 @@ def grids(page):
 
 def test_every_table_has_as_many_cells_in_each_row_as_in_its_heading(paper, material):
     found = list(grids(pages.page(paper, material)))
-    assert len(found) == 10
+    assert len(found) == 8
     for grid in found:
         assert len({len(row) for row in grid}) == 1
         assert set("".join(grid[1])) == {"-"}
@@ -161,7 +161,7 @@ def quick_only(paper, material):
 
 def test_every_table_of_a_paper_of_several_recipes_has_as_many_cells_in_each_row(twofold, material_of_twofold):
     found = list(grids(pages.page(twofold, material_of_twofold)))
-    assert len(found) == 16
+    assert len(found) == 14
     for grid in found:
         assert len({len(row) for row in grid}) == 1
 
@@ -211,7 +211,7 @@ def test_a_quick_report_compares_nothing_with_print(paper, material):
 def test_a_quick_table_never_has_a_column_of_the_paper_s(paper, material):
     page = pages.page(paper, quick_only(paper, material))
     quick = page.partition("## `quick` budget")[2].partition("\n## ")[0]
-    assert "### Table 1 in its quick form, `digits`" in quick
+    assert "### Tables 1, 2, 3 in their quick form, `digits`" in quick
     assert "cifar" not in quick
 
 
@@ -219,8 +219,8 @@ def test_quick_on_two_data_sets_is_two_tables(paper, material, measured):
     made = [*material.results, measured("vit", "ce", "cifar10", 50.0, budget="quick")]
     cases = Selection(datasets=("digits", "cifar10")).cases([paper])
     page = pages.page(paper, replace(material, results=Results(made), cases={Budget.QUICK: cases}))
-    assert page.count("### Table 1 in its quick form, `digits`") == 1
-    assert page.count("### Table 1 in its quick form, `cifar10`") == 1
+    assert page.count("### Tables 1, 2, 3 in their quick form, `digits`") == 1
+    assert page.count("### Tables 1, 2, 3 in their quick form, `cifar10`") == 1
 
 
 def test_with_nothing_measured_a_page_still_shows_what_is_printed(paper, material):
@@ -260,6 +260,53 @@ def test_papers_do_not_mix(paper, material, measured):
     other = [measured("vit", "ce", "cifar10", 99.0, paper="another", key="bbbbbbbbbbbb", seed="7")]
     page = pages.page(paper, replace(material, results=Results([*material.results, *other])))
     assert page == pages.page(paper, material)
+
+
+QUICK = {"budget": "quick", "metric": "accuracy", "machine": "", "device": "a processor"}
+
+
+def quick_of_held(held, of_held, *more):
+    """The quick section of the paper's page, on the digits and, where something was measured there, on others."""
+    made = [
+        of_held("tort", "2.5*ce + distill", "digits", 97.0, **QUICK),
+        of_held("supervised", "ce", "digits", 95.5, **QUICK),
+        *more,
+    ]
+    cases = {Budget.QUICK: Selection(datasets=("digits", "cars")).cases([held])}
+    page = pages.page(held, Material(papers=[held], results=Results(made), cases=cases))
+    return page.partition("## `quick` budget")[2].partition("\n## ")[0]
+
+
+def test_tables_whose_quick_forms_are_the_same_are_shown_once(held, of_held):
+    quick = quick_of_held(held, of_held)
+    headings = [line for line in quick.splitlines() if line.startswith("### ")]
+    # The third is of one recipe each.
+    assert headings == [
+        "### Tables 1, 2 in their quick form, `digits`",
+        "### Table 3 in its quick form, `digits`",
+    ]
+    assert [len(grid) for grid in grids(quick)] == [4, 4]
+
+
+def test_on_another_data_set_they_are_shown_again(held, of_held):
+    quick = quick_of_held(held, of_held, of_held("tort", "2.5*ce + distill", "cars", 97.0, **QUICK))
+    headings = [line for line in quick.splitlines() if line.startswith("### Tables")]
+    assert headings == [f"### Tables 1, 2 in their quick form, `{name}`" for name in ("cars", "digits")]
+
+
+def test_the_neighbours_of_a_probed_network_stand_in_its_quick_table(probed, measured):
+    plain = {"paper": "probed2023", "recipe": "simclr", **QUICK}
+    made = [
+        measured("vit", "ce", "digits", value, **plain | {"metric": metric})
+        for metric, value in (("accuracy", 80.0), ("knn", 75.5), ("knn_untrained", 70.25))
+    ]
+    made.append(measured("vit", "ce", "digits", 60.0, **plain | {"recipe": "scratch"}))
+    cases = {Budget.QUICK: Selection().cases([probed])}
+    page = pages.page(probed, Material(papers=[probed], results=Results(made), cases=cases))
+    head, _, scratch, own = next(grids(page.partition("## `quick` budget")[2]))
+    assert head == ["Model", "Loss", "accuracy (%)", "knn (%)", "knn_untrained (%)", "gain over ce (points)"]
+    assert scratch == ["ViT-L", "ce", "60.00", "-", "-", ""]
+    assert own == ["ViT-L", "simclr, then ce", "80.00", "75.50", "70.25", "+20.00"]
 
 
 # Figures

@@ -123,3 +123,20 @@ def test_rows_that_only_a_recipe_tells_apart_name_it(masked):
         "| Mae-ViT | mae | cifar100 | before | 0.019711 |",
         "| Mae-ViT | mae | cifar100 | after | 0.5 |",
     ]
+
+
+def test_a_table_whose_method_is_held_against_another_recipe_says_over_what_it_gains(held, twofold):
+    page = "\n\n".join(printed.sections(held, held.cases, Results([]), Budget.PAPER))
+    over = "gains in points over plain `ce` of `supervised` for `tort`, of `supervised-code` for `tort-code`."
+    assert f"On flowers. Accuracies in percent, {over}\n\nRead by `tort` (103 epochs)" in part(page, "1")
+    other = "\n\n".join(printed.sections(twofold, twofold.cases, Results([]), Budget.PAPER))
+    assert "From scratch. Accuracies in percent, gains in points over plain `ce` of the same recipe." in part(
+        other, "4"
+    )
+
+
+def test_a_table_of_one_recipe_for_the_method_and_one_for_plain_names_both(held):
+    page = "\n\n".join(printed.sections(held, held.cases, Results([]), Budget.PAPER))
+    assert "By one recipe each. Recipe `tort` of ViT-B; `supervised` of ViT-B, accuracies in percent." in part(
+        page, "3"
+    )

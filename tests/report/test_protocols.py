@@ -157,3 +157,66 @@ def test_what_only_here_is_trained_from_scratch_stands_last(twofold, twofold_res
     plain = [replace(one, recipe=replace(one.recipe, name="scratch"), reading="scratch") for one in cases]
     headers, _ = protocols.quick_table([*plain, *cases], twofold_results, list(twofold.recipes))
     assert headers[2:5] == [f"gain, {name} (points)" for name in ("paper", "code", "scratch")]
+
+
+TORT = "2.5*ce + distill"
+
+
+def test_what_a_method_is_held_against_stands_in_its_column_whatever_split_it_is_run_on(held, of_held):
+    made = [
+        of_held("tort", TORT, "flowers102", 44.5),
+        of_held("supervised", "ce", "flowers102", 20.0),
+        of_held("tort-code", TORT, "flowers102_val", 30.0),
+        of_held("supervised-code", "ce", "flowers102_val", 28.0),
+        of_held("supervised-code", "ce", "flowers102", 99.0),  # of another split
+        of_held("supervised", "ce", "cars", 98.0),
+    ]
+    headers, rows = long(held.tables[0], Results(made))
+    assert headers == [  # of 6,149 test images: the error of 20 % of them, against another 20 %, is 0.7 points
+        *("Data", "Model", "Loss", "gain, printed", "gain, ours, tort", "gain, ours, tort-code"),
+        *("printed", "ours, tort", "ours, tort-code", "verdict, tort", "verdict, tort-code"),
+    ]
+    assert rows == {
+        ("flowers102", "ViT-B", TORT): [
+            *("+25.00", "+24.50", "+2.00", "44.00", "**44.50**", "**30.00**", "reproduced", "deviates"),
+        ],
+        ("flowers102", "ViT-B", "ce"): ["", "", "", "19.00", "20.00", "28.00", "reproduced", "deviates"],
+    }
+
+
+def test_a_method_without_its_plain_runs_has_no_gain(held, of_held):
+    made = [of_held("tort", TORT, "cars", 12.0), of_held("supervised", "ce", "flowers102", 21.0)]
+    _, rows = long(held.tables[1], Results(made))
+    assert rows["cars", "ViT-B", TORT][:6] == ["+9.00", "-", "-", "10.00", "12.00", "-"]
+    assert rows["cars", "ViT-B", "ce"][3:6] == ["1.00", "-", "-"]
+
+
+def test_models_and_data_of_which_nothing_was_measured_are_left_out_of_a_block(held, of_held):
+    (block,) = blocks(held.tables[0])
+    measured = protocols.measured(held.tables[0], block, Results([of_held("tort", TORT, "flowers102", 45.0)]), "paper")
+    assert measured == block  # of the column, in whatever split
+    nothing = protocols.measured(held.tables[0], block, Results([of_held("tort", TORT, "cars", 45.0)]), "paper")
+    assert nothing.cases == ()
+
+
+def test_a_quick_table_has_a_column_for_a_method_and_what_it_is_held_against(held, of_held):
+    quick = {"budget": "quick", "metric": "accuracy"}
+    made = [
+        of_held("tort", TORT, "digits", 97.0, **quick),
+        of_held("supervised", "ce", "digits", 95.5, **quick),
+        of_held("tort-code", TORT, "digits", 94.0, **quick),
+        of_held("supervised-code", "ce", "digits", 95.0, **quick),
+        of_held("tort", TORT, "digits", 61.25, **quick | {"metric": "knn"}),
+        of_held("tort", TORT, "digits", 50.0, **quick | {"metric": "knn_untrained"}),
+    ]
+    cases = [case for case in Selection().cases([held]) if case.table == "1"]
+    headers, rows = protocols.quick_table(cases, Results(made), list(held.recipes))
+    names = ("tort", "tort-code")
+    assert headers == [
+        *("Model", "Loss", *(f"gain, {one} (points)" for one in names)),
+        *(f"{metric}, {one} (%)" for metric in ("accuracy", "knn", "knn_untrained") for one in names),
+    ]
+    assert rows == [
+        ["ViT-B", "ce", "", "", "95.50", "95.00", "-", "-", "-", "-"],
+        ["ViT-B", TORT, "+1.50", "-1.00", "97.00", "94.00", "61.25", "-", "50.00", "-"],
+    ]

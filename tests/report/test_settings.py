@@ -110,3 +110,46 @@ def test_a_pre_training_stands_before_the_phases_that_follow_it(masked):
 def test_a_pre_training_is_as_long_as_the_budget_says(masked, budget, data, epochs):
     found = settings.settings(masked, masked.recipes["masked"], budget)
     assert (found["pre-training: data"], found["pre-training: epochs"]) == (data, epochs)
+
+
+def test_views_and_turns_have_a_row_each_in_place_of_the_augmentation(held):
+    tort, plain = (settings.settings(held, held.recipes[name], Budget.PAPER) for name in ("tort", "supervised"))
+    assert tort["view 1"] == "2 x global: crop(padding=4), flip"
+    assert tort["view 2"] == "6 x local: random_resized_crop(size=16)"
+    assert tort["quarter turns"] == "quarter_turn(probability=0.5)"
+    assert "augmentation" not in tort
+    assert (plain["augmentation"], plain["quarter turns"]) == ("none", "none")
+    assert not [name for name in plain if name.startswith("view")]
+    quick = settings.settings(held, held.recipes["tort"], Budget.QUICK)
+    assert quick["view 1"] == "2 x global: as it is"
+
+
+def test_a_recipe_names_what_it_is_held_against_and_its_splits(held):
+    found = {name: settings.settings(held, one, Budget.PAPER) for name, one in held.recipes.items()}
+    assert [found[name].get("held against") for name in found] == ["supervised", "supervised-code", None, None]
+    splits = [None, "flowers102_val for flowers102", None, "flowers102_val for flowers102"]
+    assert [found[name].get("splits") for name in found] == splits
+    headers, rows = settings.recipe_table(held, held.cases, Budget.PAPER)
+    assert headers == ["Setting", "tort", "tort-code", "supervised", "supervised-code"]
+    assert ["held against", "supervised", "supervised-code", "-", "-"] in rows
+    assert ["view 2", "6 x local: random_resized_crop(size=16)", "-", "-", "-"] in rows
+
+
+def test_a_probe_says_what_classifies_and_its_pre_training_whose_network_is_judged(probed):
+    found = settings.settings(probed, probed.recipes["simclr"], Budget.PAPER)
+    assert found["classifier"] == "linear, of the finished embeddings"
+    assert found["pre-training: network that is judged"] == "teacher"
+    assert found["pre-training: view 1"] == "2 x global: flip"
+    assert found["pre-training: epochs"] == "1000"
+    assert "epochs" not in found
+
+
+@pytest.mark.parametrize(("budget", "epochs"), [(Budget.QUICK, 2), (Budget.SHORT, 100), (Budget.PAPER, 1000)])
+def test_a_probe_is_as_long_as_its_pre_training_and_has_its_column(probed, budget, epochs):
+    recipe = probed.recipes["simclr"]
+    assert settings.lengths([recipe], budget) == f"`simclr` ({epochs} epochs of pre-training)"
+    assert settings.recipe_table(probed, probed.cases, budget)[0] == ["Setting", "simclr"]
+    assert "classifier linear, of the finished embeddings" in settings.shared(probed, probed.cases, budget)
+    before = replace(recipe, pretraining=replace(recipe.pretraining, quick=()))
+    without = replace(probed, recipes={"simclr": before})
+    assert settings.recipe_table(without, probed.cases, Budget.QUICK)[0] == ["Setting"]

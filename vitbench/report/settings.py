@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from vitbench import leaves
-from vitbench.case import Budget, Case, Phase, Recipe
+from vitbench.case import Budget, Case, Phase, Pretraining, Recipe
 from vitbench.objective import Value
 from vitbench.papers import Paper
 from vitbench.report.blocks import names
@@ -51,14 +51,21 @@ def unlike(paper: Paper, recipe: Recipe, other: Recipe, budget: Budget) -> list[
 
 def _used(paper: Paper, cases: Iterable[Case], budget: Budget) -> list[Recipe]:
     names = {case.recipe.name for case in cases}
-    return [one for name, one in paper.recipes.items() if name in names and one.at(budget)]
+    return [one for name, one in paper.recipes.items() if name in names and (one.has_quick or budget != Budget.QUICK)]
 
 
 def lengths(recipes: Sequence[Recipe], budget: Budget) -> str:
-    """Such as: `paper` (100 epochs) and `code` (101 epochs of a cosine over 300); in Markdown."""
+    """Such as: `paper` (100 epochs) and `code` (101 epochs of a cosine over 300); in Markdown.
+
+    A probe is as long as what comes before it: `simclr` (1000 epochs of pre-training).
+    """
     shown = []
     for recipe in recipes:
         phases = recipe.at(budget)
+        if recipe.pretraining and not phases:
+            before = sum(phase.epochs for phase in _before(recipe, recipe.pretraining, budget))
+            shown.append(f"{names([recipe])} ({before} epochs of pre-training)")
+            continue
         cosines = [float(phase.schedule["epochs"]) for phase in phases if "epochs" in phase.schedule]
         cut = f" of a cosine over {cosines[-1]:g}" if cosines and cosines[-1] != phases[-1].epochs else ""
         shown.append(f"{names([recipe])} ({sum(phase.epochs for phase in phases)} epochs{cut})")
@@ -93,8 +100,12 @@ def _pretraining(recipe: Recipe, budget: Budget) -> Iterator[tuple[str, str]]:
         yield "pre-training: loss", str(first.objective)
         yield "pre-training: network that is judged", first.judged
         yield "pre-training: data", first.dataset if first.dataset and budget != Budget.QUICK else "that of the case"
-        phases = replace(recipe, phases=first.phases, quick=first.quick).at(budget)
-        yield from ((f"pre-training: {name}", value) for name, value in _phases(phases, first.objective.names))
+        phases = _phases(_before(recipe, first, budget), first.objective.names)
+        yield from ((f"pre-training: {name}", value) for name, value in phases)
+
+
+def _before(recipe: Recipe, first: Pretraining, budget: Budget) -> tuple[Phase, ...]:
+    return replace(recipe, phases=first.phases, quick=first.quick).at(budget)
 
 
 def _phases(phases: Sequence[Phase], terms: Sequence[str]) -> Iterator[tuple[str, str]]:
