@@ -129,3 +129,13 @@ def test_killed_in_either_epoch_teacher_and_centre_go_on_to_the_same_bits(done, 
         whole, resumed = weights(setting, identity), weights(again, identity)
         assert all(torch.equal(whole[name], resumed[name]) for name in whole)
         assert without_seconds(setting.store.read(identity)) == without_seconds(again.store.read(identity))
+
+
+def test_a_probe_of_what_collapsed_is_no_number(tmp_path, monkeypatch):
+    monkeypatch.setattr("vitbench.measure.collapse.LEAST_SPREAD", 2.0)  # more than there is
+    setting = Setting(store=Store(tmp_path))
+    probe = execute(PROBE, setting)
+    assert setting.store.read(BEFORE).invalid.keys() == {"knn"}
+    assert probe.invalid.keys() >= {"knn", "linear"}
+    assert probe.invalid["linear"].startswith("its pre-training is no number: collapsed: ")
+    assert not {"knn", "linear"} & probe.measurements.keys()

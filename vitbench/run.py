@@ -176,7 +176,7 @@ def _train(identity: Identity, setting: Setting) -> Record:
             probe.install(examination.model, replace(split.train, prepare=split.test.prepare))
         if time.monotonic() + examination.remaining_seconds > setting.deadline:
             raise TimeUp("trained, but not yet judged; the same command goes on there")
-        content = examination.after_training(curves)
+        content = _discounted(examination.after_training(curves), identity, setting)
     except Unfit as unfit:
         keeper.set_aside(str(unfit))
         return _train(identity, setting)  # from new weights: some of the old ones may have been loaded
@@ -186,6 +186,17 @@ def _train(identity: Identity, setting: Setting) -> Record:
     with write_atomically(keeper.folder / WEIGHTS) as temporary:
         save_model(examination.model, str(temporary))
     return record
+
+
+def _discounted(content: dict[str, Any], identity: Identity, setting: Setting) -> dict[str, Any]:
+    """What a probe found, without the numbers that are of a pre-training that collapsed."""
+    before = setting.store.read(identity.pretraining) if identity.pretraining and identity.probe else None
+    reason = before.invalid.get("knn", "") if before else ""
+    if not reason:
+        return content
+    lost = dict.fromkeys(("knn", identity.probe), f"its pre-training is no number: {reason}")
+    kept = {name: value for name, value in content["measurements"].items() if name not in lost}
+    return {**content, "measurements": kept, "invalid": {**content["invalid"], **lost}}
 
 
 def _start(model: nn.Module, identity: Identity, setting: Setting) -> None:

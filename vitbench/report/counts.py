@@ -28,7 +28,9 @@ def verdicts(paper: Paper, results: Results) -> dict[str, Counter[str]]:
         for block in blocks(table):
             for recipe in block.recipes:
                 cells = tables.cells(table, block.of(recipe), results, Budget.PAPER)
-                found.setdefault(recipe.name, Counter()).update(str(cell.verdict) for cell in cells)
+                printed = [cell for cell in cells if cell.printed is not None]
+                if printed:
+                    found.setdefault(recipe.name, Counter()).update(str(cell.verdict) for cell in printed)
     counted = Counter(str(one.verdict) for one in costs.printed_sizes(paper, results))
     return found | ({SIZES: counted} if counted else {})
 
@@ -45,6 +47,8 @@ def measured(paper: Paper, results: Results) -> tuple[int, int]:
     for table in paper.tables:
         for place, block in enumerate(blocks(table)):
             for cell in tables.cells(table, block.cases, results, Budget.PAPER):
+                if cell.printed is None:  # run all the same
+                    continue
                 case = cell.case
                 key = (table.id, place, case.model.name, str(case.objective), case.dataset, cell.metric)
                 found[key] = found.get(key, False) or cell.verdict != ClaimVerdict.NOT_RUN
