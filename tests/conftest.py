@@ -52,7 +52,7 @@ def suite(pytester, monkeypatch):
 def executed(monkeypatch):
     """Stand in for training: every run gets a record at once. Returns the identities that were executed.
 
-    The list's attribute `measurements` can be changed, and `error` set to have the next run raise it.
+    The list's attributes `measurements` and `invalid` can be changed, and `error` set to have the next run raise it.
     """
     done = _Executed()
 
@@ -67,6 +67,7 @@ def executed(monkeypatch):
             key=identity.key,
             identity=identity.content(),
             measurements=dict(done.measurements[identity.kind]),
+            invalid=done.invalid,
             details={"test_images": 360},
             provenance=PROVENANCE,
         )
@@ -98,6 +99,7 @@ class _Executed(list):
     def __init__(self):
         super().__init__()
         self.error = None
+        self.invalid = {}
         self.measurements = {
             "run": {"accuracy": 97.0, "adversarial_accuracy": 90.0, "fgsm_drop": 7.0},
             "pretraining": {"loss": 0.02, "reconstruction_mse": 0.04, "mean_patch_mse": 0.2},

@@ -142,6 +142,14 @@ def test_everything_is_done_once(tmp_path, executed):
     assert len(executed) == 3
 
 
+def test_a_run_whose_accuracy_is_invalid_is_said_without_one(tmp_path, executed):
+    executed.measurements["run"] = {"embedding_spread": 0.0}  # a probe has no loss either
+    executed.invalid = {"accuracy": "its pre-training is no number"}
+    made = campaign(session_of(tmp_path), [PLAIN])
+    assert made.work() == []
+    assert "no accuracy, its pre-training is no number, " in made.told[-1]
+
+
 def test_nothing_is_started_that_could_not_be_saved_in_time(tmp_path, executed, clock):
     # An epoch of DRLoc takes 15 s, of the others 5 and 10.
     clock.now = 1000.0

@@ -136,6 +136,7 @@ def test_a_probe_of_what_collapsed_is_no_number(tmp_path, monkeypatch):
     setting = Setting(store=Store(tmp_path))
     probe = execute(PROBE, setting)
     assert setting.store.read(BEFORE).invalid.keys() == {"knn"}
-    assert probe.invalid.keys() >= {"knn", "linear"}
-    assert probe.invalid["linear"].startswith("its pre-training is no number: collapsed: ")
-    assert not {"knn", "linear"} & probe.measurements.keys()
+    judged = {"accuracy", "best_accuracy", "linear", "adversarial_accuracy", "fgsm_drop", "knn"}
+    assert probe.invalid.keys() == judged
+    assert all(reason.startswith("its pre-training is no number: collapsed: ") for reason in probe.invalid.values())
+    assert probe.measurements.keys() == {"knn_untrained", "embedding_spread"}

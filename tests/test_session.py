@@ -383,6 +383,13 @@ def test_an_accuracy_that_vanished_fails(runs, session):
     assert finding.fails
 
 
+def test_an_accuracy_that_is_invalid_is_said_and_below_no_floor(runs, session):
+    runs.values = lambda one: {"loss": 1.0}
+    runs.invalid = {"accuracy": "its pre-training is no number"}
+    found = session.accuracy(case("ce")).findings
+    assert [(one.metric, one.verdict, one.fails) for one in found] == [("accuracy", "invalid", False)]
+
+
 def test_nan_is_no_accuracy(runs, session):
     runs.values = lambda one: {"accuracy": float("nan")}
     with pytest.raises(ValueError, match="accuracy is nan"):

@@ -228,4 +228,6 @@ class Campaign:
 
 def _result(record: Record) -> str:
     accuracy = record.measurements.get("accuracy")
+    if accuracy is None and "accuracy" in record.invalid:
+        return f"no accuracy, {record.invalid['accuracy']}"
     return f"loss {record.measurements['loss']:.4g}" if accuracy is None else f"accuracy {accuracy:.2f} %"

@@ -31,6 +31,8 @@ from vitbench.train import Watch, train
 
 SAVE_SECONDS = 5.0  # for a checkpoint
 WEIGHTS = "weights.safetensors"  # in the folder of a finished run
+# What says how well a network tells classes apart: of a probe, what its pre-training learnt.
+JUDGEMENTS = ("accuracy", "best_accuracy", "adversarial_accuracy", "fgsm_drop", "knn")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,7 +196,7 @@ def _discounted(content: dict[str, Any], identity: Identity, setting: Setting) -
     reason = before.invalid.get("knn", "") if before else ""
     if not reason:
         return content
-    lost = dict.fromkeys(("knn", identity.probe), f"its pre-training is no number: {reason}")
+    lost = dict.fromkeys((*JUDGEMENTS, identity.probe), f"its pre-training is no number: {reason}")
     kept = {name: value for name, value in content["measurements"].items() if name not in lost}
     return {**content, "measurements": kept, "invalid": {**content["invalid"], **lost}}
 

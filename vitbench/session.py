@@ -275,6 +275,8 @@ class Session:
         """Quick runs pass above a floor; 360 test images cannot tell anything finer."""
         if self.options.budget != Budget.QUICK:
             return []
+        if any("accuracy" in record.invalid for record, _ in records):  # which is said, and is below no floor
+            return []
         value = _mean(records, "accuracy")
         details, content = records[0][0].details, records[0][0].identity
         floor = compare.chance_ceiling(content["classes"], details["test_images"])

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from vitbench import papers
 from vitbench.case import Budget
 from vitbench.report import printed
 from vitbench.report.results import Results
@@ -140,3 +141,15 @@ def test_a_table_of_one_recipe_for_the_method_and_one_for_plain_names_both(held)
     assert "By one recipe each. Recipe `tort` of ViT-B; `supervised` of ViT-B, accuracies in percent." in part(
         page, "3"
     )
+
+
+def test_a_table_of_pre_trained_networks_gains_over_the_same_without_a_pre_training(probed, tmp_path):
+    text = (tmp_path / "probed2023.toml").read_text()
+    first = text.partition("[recipes.simclr]")[2].partition("[tables.methods]")[0]
+    second = f"[recipes.other]{first.replace('recipes.simclr', 'recipes.other')}"
+    text = text.replace("[tables.methods]", f"{second}[tables.methods]")
+    path = tmp_path / "two2023.toml"
+    path.write_text(text.replace('recipe = "simclr"', 'recipes = ["simclr", "other"]'))
+    two = papers.load(path)
+    page = "\n\n".join(printed.sections(two, two.cases, Results([]), Budget.PAPER))
+    assert "gains in points over plain `ce` of the same recipe, without its pre-training." in part(page, "methods")

@@ -94,7 +94,10 @@ def _short(one: Table, added: list[Case], results: Results, budget: Budget) -> I
 def _long(paper: Paper, one: Table, found: list[Block], results: Results, budget: Budget) -> Iterator[str]:
     found = [block for block in found if block.cases]
     held = {recipe.name: recipe.against.name for block in found for recipe in block.recipes if recipe.against}
-    over = ", ".join(f"of `{other}` for `{name}`" for name, other in held.items()) or "of the same recipe"
+    same = "of the same recipe"
+    if any(recipe.pretraining for block in found for recipe in block.recipes):
+        same += ", without its pre-training"
+    over = ", ".join(f"of `{other}` for `{name}`" for name, other in held.items()) or same
     yield f"{escaped(one.title)}. Accuracies in percent, gains in points over plain `ce` {over}."
     for block in found:
         if block.is_rerun:
