@@ -178,11 +178,26 @@ def test_where_the_model_computes_in_bfloat16_cosines_do_not():
     assert np.abs(found.numpy() - precise).max() < 1e-6
 
 
-@pytest.mark.parametrize("versions", [1, 3])
-def test_another_number_of_versions_is_refused(versions):
-    line = rf"^simclr: expected 2 versions of each image, got {versions}; take a recipe whose `views` make 2$"
+def test_one_version_is_refused():
+    line = r"^simclr: expected at least 2 versions of each image, got 1; take a recipe whose `views` make them$"
     with pytest.raises(UserError, match=line):
-        built()(step_of(random_vectors(6, 6), versions=versions))
+        built()(step_of(random_vectors(6, 6), versions=1))
+
+
+@pytest.mark.parametrize("versions", [3, 4])
+def test_of_several_versions_each_is_to_be_found_among_all_others(versions):
+    number, temperature = 4, 0.3
+    vectors = random_vectors(versions * number, 5)
+    cosines = cosine_similarity(vectors.numpy())
+    losses = []
+    for i in range(versions * number):
+        rest = math.fsum(math.exp(cosines[i, k] / temperature) for k in range(versions * number) if k != i)
+        for j in range(i % number, versions * number, number):
+            if j != i:  # another version of the same photograph
+                losses.append(-math.log(math.exp(cosines[i, j] / temperature) / rest))
+    assert len(losses) == versions * number * (versions - 1)
+    found = simclr.nt_xent(vectors, temperature=temperature, versions=versions).item()
+    assert found == pytest.approx(math.fsum(losses) / len(losses), rel=1e-10)
 
 
 def test_the_leaf_says_how_many_versions_it_needs():

@@ -22,7 +22,7 @@ TINY = {"width": 32}
 
 
 def build(shape: Shape, *, temperature: float = 0.5, width: int = 128, hidden: int = 0, layers: int = 2) -> nn.Module:
-    """The term `simclr`, for recipes that make two versions of each image.
+    """The term `simclr`, for recipes that make two versions of each image, or more.
 
     Args:
         shape: of the model; the projection reads the embedding.
@@ -58,15 +58,19 @@ def similarities(projected: Tensor) -> Tensor:
         return unit @ unit.T
 
 
-def nt_xent(projected: Tensor, *, temperature: float) -> Tensor:
-    """Scalar loss of vectors (2N, D), first one version of each of N images, then the other of each, in nats.
+def nt_xent(projected: Tensor, *, temperature: float, versions: int = VERSIONS) -> Tensor:
+    """Scalar loss of vectors (V * N, D), first one version of each of N images, then the next of each, in nats.
 
-    The mean over all 2N vectors of -log softmax(cosines / temperature)[its partner], over the 2N - 1 others.
+    The mean over all vectors, and over the V - 1 other versions of each one's image, of -log softmax(cosines /
+    temperature)[that version], over all other vectors. Of more than two versions it is that of Khosla et al. 2020,
+    arXiv:2004.11362, Equation 2, with each image a class.
     """
-    scores = similarities(projected) / temperature  # (2N, 2N)
-    itself = torch.eye(len(scores), dtype=torch.bool, device=scores.device)
-    partners = torch.arange(len(scores), device=scores.device).roll(len(scores) // 2)  # (2N,)
-    return F.cross_entropy(scores.masked_fill(itself, -torch.inf), partners)
+    scores = similarities(projected) / temperature  # (V * N, V * N)
+    count = len(scores)
+    itself = torch.eye(count, dtype=torch.bool, device=scores.device)
+    own, asked = torch.arange(count, device=scores.device), scores.masked_fill(itself, -torch.inf)
+    others = [own.roll(step * count // versions) for step in range(1, versions)]  # (V * N,) each
+    return torch.stack([F.cross_entropy(asked, other) for other in others]).mean()
 
 
 class Contrast(nn.Module):
@@ -92,13 +96,14 @@ class Contrast(nn.Module):
         is another and an easier task, and none where a part is of one photograph.
 
         Raises:
-            UserError: if the recipe does not make two versions of each image.
+            UserError: if the recipe makes fewer than two versions of each image.
         """
-        if step.versions != VERSIONS:
+        if step.versions < VERSIONS:
             raise UserError(
-                f"simclr: expected {VERSIONS} versions of each image, got {step.versions}; "
-                f"take a recipe whose `views` make {VERSIONS}"
+                f"simclr: expected at least {VERSIONS} versions of each image, got {step.versions}; "
+                f"take a recipe whose `views` make them"
             )
         projected = self.projection(step.out.embedding)  # (B, width)
         # The model may compute in bfloat16, in which a loss has two or three digits.
-        return nt_xent(projected.to(torch.promote_types(projected.dtype, torch.float32)), temperature=self.temperature)
+        wide = projected.to(torch.promote_types(projected.dtype, torch.float32))
+        return nt_xent(wide, temperature=self.temperature, versions=step.versions)
