@@ -16,8 +16,8 @@ from vitbench.errors import UserError
 CONFIDENCE = 0.95
 RESAMPLES = 9999  # of a bootstrap, scipy's own default
 ROUNDING = 1e-9  # spread, relative to the values, below which they are the same up to rounding
-ONE = "n = 1, so no interval and no test"
-NO_SPREAD = "no spread, so no interval"
+ONE = "n = 1: no interval"
+NO_SPREAD = "no spread: no interval"
 
 
 @dataclass(frozen=True, kw_only=True)
