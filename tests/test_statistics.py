@@ -176,6 +176,14 @@ def test_networks_that_agree_on_no_image_stay_within_100_points():
     assert 80 < found.low < found.high <= 100
 
 
+@pytest.mark.parametrize(("lost", "won"), [(0.02, 0.02), (0.1, 0.15), (0.0, 0.03)])
+def test_the_interval_of_accuracies_covers_as_often_as_it_says(lost, won):
+    drawn = np.random.default_rng(4).multinomial(200, [0.7, lost, won, 0.3 - lost - won], 300).tolist()
+    found = [mcnemar(*bits(*cells)) for cells in drawn]
+    hits = sum(one.low <= 100 * (won - lost) <= one.high for one in found)
+    assert stats.binomtest(hits, 300, 0.95, alternative="less").pvalue > 0.001
+
+
 def test_mcnemar_takes_arrays():
     first, second = (np.array(side) for side in bits(20, 12, 2, 16))
     assert mcnemar(first, second) == mcnemar(*bits(20, 12, 2, 16))
@@ -234,6 +242,25 @@ def test_step_times_faster_is_negative_and_ties_are_no_difference():
     ties = step_times([1.0, 1.0, 1.1], [1.0, 1.0, 1.1], [1.0, 1.1, 1.1, 1.1])
     expected = stats.mannwhitneyu([1.0, 1.1, 1.1, 1.1], [1.0, 1.0, 1.1] * 2, alternative="greater").pvalue
     assert ties.p == 2 * expected
+
+
+def test_step_times_taken_in_turn_on_a_machine_that_drifts_are_no_change():
+    random = np.random.default_rng(2)
+    alarms = 0
+    for _ in range(100):
+        drift = 1 + 0.01 * random.normal(size=30).cumsum()  # of the machine, shared by the three
+        arms = random.lognormal(0, 0.02, (3, 30)) * drift
+        alarms += step_times(*arms.tolist(), resamples=99).p < 0.05
+    assert alarms <= 5
+
+
+def test_a_slowdown_of_ten_percent_is_found_on_the_same_machine():
+    random = np.random.default_rng(3)
+    found = []
+    for _ in range(50):
+        arms = random.lognormal(0, 0.02, (3, 30)) * [[1.0], [1.0], [1.1]]
+        found.append(step_times(*arms.tolist(), resamples=99))
+    assert all(one.p < 0.01 and one.beyond_floor and one.low > 0 for one in found)
 
 
 def test_step_times_of_one_step_have_no_interval():

@@ -207,6 +207,7 @@ def step_times(
     *,
     confidence: float = CONFIDENCE,
     seed: int = 0,
+    resamples: int = RESAMPLES,
 ) -> Comparison:
     """The Mann-Whitney test of times against those of a reference that was timed twice in the same run.
 
@@ -215,7 +216,8 @@ def step_times(
 
     Args:
         first, again: seconds of steps of the reference, timed twice.
-        second: seconds of steps of what is compared with it.
+        second: seconds of steps of what is compared with it; the three are to be taken in turn, step by step, for
+            where each is a block of its own, a machine that drifts from block to block is taken for a change.
         seed: of the resampling of the interval.
 
     Returns:
@@ -242,6 +244,7 @@ def step_times(
         (np.asarray(reference), np.asarray(second)),
         lambda old, new, axis: 100 * (np.median(new, axis=axis) / np.median(old, axis=axis) - 1),
         confidence_level=confidence,
+        n_resamples=resamples,
         method="percentile",
         random_state=np.random.default_rng(seed),
     ).confidence_interval
