@@ -106,25 +106,37 @@ def load_all(folder: Path) -> tuple[list[Measurement], list[str]]:
     found: list[Measurement] = []
     problems: list[str] = []
     for path in sorted(folder.glob("*/*.csv")):
-        try:
-            # Spreadsheets write a byte order mark.
-            header, *lines = path.read_text(encoding="utf-8-sig").splitlines() or [HEADER]
-        except (OSError, UnicodeDecodeError) as error:
-            problems.append(f"{path}: left out, it cannot be read ({error})")
-            continue
-        if header != HEADER:
-            problems.append(f"{path}:1: left out, expected the columns {HEADER}")
-            continue
-        # Line by line: no value has a line break, and an open quote must not swallow the lines after it.
-        for number, line in enumerate(lines, start=2):
-            try:
-                found += [_read(line, path)] if line else []
-            except (ValueError, csv.Error) as error:
-                problems.append(f"{path}:{number}: left out, {error}")
+        more, wrong = load(path)
+        found += more
+        problems += wrong
     return found, problems
 
 
-def _read(line: str, path: Path) -> Measurement:
+def load(path: Path, *, in_place: bool = True) -> tuple[list[Measurement], list[str]]:
+    """The measurements of one file, and one line for each line that cannot be used.
+
+    Args:
+        in_place: whether it is where `save` puts it, and lines of another machine or paper are misplaced.
+    """
+    found: list[Measurement] = []
+    try:
+        # Spreadsheets write a byte order mark.
+        header, *lines = path.read_text(encoding="utf-8-sig").splitlines() or [HEADER]
+    except (OSError, UnicodeDecodeError) as error:
+        return [], [f"{path}: left out, it cannot be read ({error})"]
+    if header != HEADER:
+        return [], [f"{path}:1: left out, expected the columns {HEADER}"]
+    problems: list[str] = []
+    # Line by line: no value has a line break, and an open quote must not swallow the lines after it.
+    for number, line in enumerate(lines, start=2):
+        try:
+            found += [_read(line, path if in_place else None)] if line else []
+        except (ValueError, csv.Error) as error:
+            problems.append(f"{path}:{number}: left out, {error}")
+    return found, problems
+
+
+def _read(line: str, path: Path | None) -> Measurement:
     cells = next(csv.reader([line]))
     if len(cells) != len(_COLUMNS):
         raise ValueError(f"expected {len(_COLUMNS)} values, got {len(cells)}")
@@ -132,7 +144,7 @@ def _read(line: str, path: Path) -> Measurement:
     row["value"] = float(row["value"])
     if row["metric"] not in METRICS or not METRICS[row["metric"]].holds(row["value"]) or math.isinf(row["value"]):
         raise ValueError(f"no usable value of a known metric: {row['metric']} {row['value']}")
-    if (row["machine"], row["paper"]) != (path.parent.name, path.stem):
+    if path and (row["machine"], row["paper"]) != (path.parent.name, path.stem):
         raise ValueError(f"it belongs to {row['machine']}/{row['paper']}.csv")
     return Measurement(**row)
 

@@ -10,7 +10,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vitbench import baselines, campaign_command, doctor, kept, leaves, machine, papers, summary, transport
+from vitbench import (
+    baselines,
+    campaign_command,
+    compare_command,
+    doctor,
+    kept,
+    leaves,
+    machine,
+    papers,
+    summary,
+    transport,
+)
 from vitbench.arguments import (
     Parser,
     add_places,
@@ -105,6 +116,7 @@ def _parser() -> argparse.ArgumentParser:
 
     _add_running(commands)
     campaign_command.add(commands)
+    compare_command.add(commands)
     transport.add(commands)
 
     command = commands.add_parser("doctor", help="what this machine has: versions, device, data sets found and missing")

@@ -1,7 +1,6 @@
 """Predictions of a model on a data set, which of them are correct, and how a record keeps these bits."""
 
 import base64
-import binascii
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -9,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from vitbench import bits
 from vitbench.contracts import Images
 from vitbench.errors import NonFinite, UserError, memory_named
 
@@ -53,10 +53,10 @@ def accuracy(correct: Tensor) -> float:
     return 100 * int(correct.sum()) / len(correct)
 
 
-def pack(bits: Tensor) -> str:
+def pack(correct: Tensor) -> str:
     """Bool (N,) to "N:base64", 8 images to the byte, the first in its highest bit; about N / 6 characters."""
-    packed = np.packbits(bits.cpu().numpy().astype(bool))
-    return f"{len(bits)}:{base64.b64encode(packed.tobytes()).decode('ascii')}"
+    packed = np.packbits(correct.cpu().numpy().astype(bool))
+    return f"{len(correct)}:{base64.b64encode(packed.tobytes()).decode('ascii')}"
 
 
 def unpack(text: str) -> Tensor:
@@ -65,15 +65,7 @@ def unpack(text: str) -> Tensor:
     Raises:
         UserError: if the text is not what `pack` writes.
     """
-    try:
-        length, encoded = text.split(":")
-        count, packed = int(length), np.frombuffer(base64.b64decode(encoded, validate=True), dtype=np.uint8)
-    except (ValueError, binascii.Error):
-        raise _damaged(text) from None
-    bits = np.unpackbits(packed)
-    if count < 0 or len(packed) != -(-count // 8) or bits[count:].any():
-        raise _damaged(text)
-    return torch.from_numpy(bits[:count].astype(bool))
+    return torch.from_numpy(bits.unpack(text))
 
 
 @contextmanager
@@ -129,8 +121,3 @@ def finite(logits: Tensor) -> Tensor:
         first = int(bad[0])
         raise NonFinite(f"logits of {len(bad)} of {len(logits)} images are not finite, first of image {first}")
     return logits
-
-
-def _damaged(text: str) -> UserError:
-    start = text if len(text) <= 40 else f"{text[:40]}..."
-    return UserError(f"expected correctness bits such as '10:/4A=', got {start!r}; the record is damaged, run it again")
