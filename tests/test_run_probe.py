@@ -18,10 +18,11 @@ from vitbench.errors import UserError
 from vitbench.identity import Identity
 from vitbench.objective import parse, parse_call
 from vitbench.records import Store
-from vitbench.run import Setting, execute
+from vitbench.run import Setting, check, execute
 
 CROP = (parse_call("crop(padding=2)"),)
 SMALL = (parse_call("random_resized_crop(size=16, interpolation='bilinear')"),)
+WIDE = (parse_call("random_resized_crop(size=-3)"),)
 PHASE = Phase(
     epochs=2,
     batch_size=64,
@@ -139,3 +140,32 @@ def test_a_probe_of_what_collapsed_is_no_number(tmp_path, monkeypatch):
     assert probe.invalid.keys() >= {"knn", "linear"}
     assert probe.invalid["linear"].startswith("its pre-training is no number: collapsed: ")
     assert not {"knn", "linear"} & probe.measurements.keys()
+
+
+WRONG = (
+    ({"objective": parse("rotation")}, "the recipe judges the teacher, and rotation has none; drop `judged`"),
+    ({"objective": parse("distill(prototypes=0)")}, "distill: prototypes must be a whole number from"),
+    (
+        {"phases": (replace(PHASE, turning=parse_call("quarter_turn(probability=2)")),)},
+        "augmentation quarter_turn refuses its arguments: probability is between 0 and 1, got 2",
+    ),
+    (
+        {"phases": (replace(PHASE, views=(View(name="global", count=2, augmentation=SMALL),)),)},
+        "the global view of phase 1 makes images of 16 x 16 from the 32 pixels that digits is stored at",
+    ),
+    (
+        {"phases": (replace(PHASE, views=(*PHASE.views, View(name="local", count=1, augmentation=WIDE))),)},
+        "augmentation random_resized_crop refuses its arguments: size is a number of pixels, or 0",
+    ),
+)
+
+
+@pytest.mark.parametrize(("change", "message"), WRONG)
+def test_what_is_wrong_with_a_pre_training_is_said_before_anything_is_trained(change, message):
+    with pytest.raises(UserError) as caught:
+        check(replace(PROBE, pretraining=replace(BEFORE, **change)))
+    assert message in str(caught.value)
+
+
+def test_a_pre_training_with_nothing_wrong_passes():
+    check(PROBE)
