@@ -1,6 +1,7 @@
 """What is measured on a network after each epoch and at the end."""
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from torch import nn
 from tests.a_run import RUN
 from vitbench import examine
 from vitbench.contracts import Images, Output, Split
+from vitbench.errors import UserError
 from vitbench.total import Total
 
 N = 40
@@ -84,3 +86,38 @@ def test_what_remains_is_known_by_the_last_evaluation(monkeypatch):
     assert examination.remaining_seconds == 0
     examination.after_epoch(1)
     assert examination.remaining_seconds == 2.5 * examine.ATTACK_SHARE
+
+
+class Having(nn.Module):
+    """A term with whatever attributes."""
+
+    def __init__(self, **having):
+        super().__init__()
+        for name, value in having.items():
+            setattr(self, name, value)
+
+
+def answering(images):
+    return images.flatten(1).softmax(dim=1)
+
+
+@pytest.mark.parametrize(
+    "having",
+    [
+        {"teacher": nn.Identity()},
+        {"teacher": "Miss Smith", "distribution": answering},
+        {"teacher": None, "distribution": answering},
+        {"teacher": nn.Identity(), "distribution": 3},
+    ],
+)
+def test_a_terms_own_attribute_of_that_name_is_no_teacher(having):
+    total = Total({"ce": Having(**having)}, {"ce": 1.0})
+    assert examine.teaching_of(RUN, total) is None
+    with pytest.raises(UserError, match=r"a module as `teacher` and a method `distribution`, and .* has none; drop"):
+        examine.teaching_of(replace(RUN, judged="teacher"), total)
+
+
+def test_the_first_term_that_teaches_is_judged_whatever_others_have():
+    terms = {"a": Having(teacher=3), "b": Having(teacher=nn.Identity(), distribution=answering), "c": Having()}
+    total = Total(terms, dict.fromkeys(terms, 1.0))
+    assert examine.teaching_of(replace(RUN, judged="teacher"), total) is terms["b"]

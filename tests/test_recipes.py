@@ -406,6 +406,7 @@ VIEW_MISTAKES = [
     ('name = "masked"', 'name = "masced"', 15, "unknown name 'masced'; did you mean masked?"),
     ('name = "masked", ', "", 15, "the key 'name' is missing"),
     ("count = 6", "count = 0", 16, "count: expected more than 0, got 0"),
+    ("count = 6", "count = 1000000000", 16, "count: expected at most 100 views of a kind, got 1000000000"),
     ("count = 6", "count = 1.5", 16, "count: expected a whole number, got 1.5"),
     ("count = 6", "cuont = 6", 16, "unknown key 'cuont'; did you mean count?"),
     ('name = "masked"', 'name = "local"', 13, "views: expected one kind of local view at most, got several; give one a "

@@ -18,10 +18,11 @@ from vitbench.errors import UserError
 from vitbench.identity import Identity
 from vitbench.objective import parse, parse_call
 from vitbench.records import Store
-from vitbench.run import Setting, execute
+from vitbench.run import Setting, check, execute
 
 CROP = (parse_call("crop(padding=2)"),)
 SMALL = (parse_call("random_resized_crop(size=16, interpolation='bilinear')"),)
+WIDE = (parse_call("random_resized_crop(size=-3)"),)
 PHASE = Phase(
     epochs=2,
     batch_size=64,
@@ -56,6 +57,10 @@ PROBE = replace(
 )
 
 
+# Without a teacher, which in two epochs comes to say the same of all images.
+LONE = replace(BEFORE, objective=parse("rotation"), judged="student")
+
+
 @pytest.fixture(scope="module")
 def done(tmp_path_factory):
     setting = Setting(store=Store(tmp_path_factory.mktemp("whole")))
@@ -67,13 +72,15 @@ def weights(setting, identity):
 
 
 def test_a_probe_takes_no_step_and_is_measured_as_any_run(done):
-    record, setting = done
+    _, setting = done
+    probe = replace(PROBE, pretraining=LONE)
+    record = execute(probe, setting)
     measured = record.measurements
     assert measured["linear"] == measured["accuracy"] == measured["best_accuracy"]
     assert {"adversarial_accuracy", "fgsm_drop", "knn_untrained", "embedding_spread"} <= measured.keys()
     assert not {"loss", "train_seconds", "epoch_of_best"} & measured.keys()
     assert record.details["curves"] == []
-    before, after = weights(setting, BEFORE), weights(setting, PROBE)
+    before, after = weights(setting, LONE), weights(setting, probe)
     changed = {name for name, tensor in after.items() if not torch.equal(tensor, before[name])}
     assert changed == {"network.head.weight", "network.head.bias"}
 
@@ -111,7 +118,7 @@ def test_the_teachers_weights_are_kept_where_it_is_judged(done, tmp_path):
 
 def test_a_teacher_that_no_term_has_is_refused_in_one_line(tmp_path):
     lone = replace(BEFORE, objective=parse("rotation"))
-    with pytest.raises(UserError, match="the recipe judges the teacher, and rotation has none; drop `judged`"):
+    with pytest.raises(UserError, match="the recipe judges the teacher and rotation has none; drop `judged`"):
         execute(lone, Setting(store=Store(tmp_path)))
 
 
@@ -140,3 +147,32 @@ def test_a_probe_of_what_collapsed_is_no_number(tmp_path, monkeypatch):
     assert probe.invalid.keys() == judged
     assert all(reason.startswith("its pre-training is no number: collapsed: ") for reason in probe.invalid.values())
     assert probe.measurements.keys() == {"knn_untrained", "embedding_spread"}
+
+
+WRONG = (
+    ({"objective": parse("rotation")}, "the recipe judges the teacher and rotation has none; drop `judged`"),
+    ({"objective": parse("distill(prototypes=0)")}, "distill: prototypes must be a whole number from"),
+    (
+        {"phases": (replace(PHASE, turning=parse_call("quarter_turn(probability=2)")),)},
+        "augmentation quarter_turn refuses its arguments: probability is between 0 and 1, got 2",
+    ),
+    (
+        {"phases": (replace(PHASE, views=(View(name="global", count=2, augmentation=SMALL),)),)},
+        "the global view of phase 1 makes images of 16 x 16 from the 32 pixels that digits is stored at",
+    ),
+    (
+        {"phases": (replace(PHASE, views=(*PHASE.views, View(name="local", count=1, augmentation=WIDE))),)},
+        "augmentation random_resized_crop refuses its arguments: size is a number of pixels, or 0",
+    ),
+)
+
+
+@pytest.mark.parametrize(("change", "message"), WRONG)
+def test_what_is_wrong_with_a_pre_training_is_said_before_anything_is_trained(change, message):
+    with pytest.raises(UserError) as caught:
+        check(replace(PROBE, pretraining=replace(BEFORE, **change)))
+    assert message in str(caught.value)
+
+
+def test_a_pre_training_with_nothing_wrong_passes():
+    check(PROBE)

@@ -202,10 +202,8 @@ def of(identity: Identity, model: nn.Module, total: Total, split: Split, *, fold
     Raises:
         UserError: if a teacher is to be judged, and no term has one.
     """
-    teaching, restorer = (_first(total, name) for name in ("teacher", "restore"))
-    if identity.judged == "teacher":
-        if teaching is None:
-            raise UserError(f"the recipe judges the teacher, and {identity.objective} has none; drop `judged`")
+    teaching, restorer = teaching_of(identity, total), _first(total, "restore")
+    if teaching is not None and identity.judged == "teacher":
         model = cast(nn.Module, teaching.teacher)
 
     def untrained() -> nn.Module:
@@ -216,6 +214,24 @@ def of(identity: Identity, model: nn.Module, total: Total, split: Split, *, fold
         return Classification(identity, model, split, embedded)
     epochs = sum(phase.epochs for phase in identity.phases)
     return Pretraining(identity, model, restorer, split, folder, epochs, embedded)
+
+
+def teaching_of(identity: Identity, total: Total) -> nn.Module | None:
+    """The first term of a run that has a teacher, a module, and says by `distribution` what it answers; if one has.
+
+    Raises:
+        UserError: if a teacher is to be judged, and no term has one.
+    """
+    own = [term for term in total.terms if hasattr(term, "teacher")]  # which may be something else of theirs
+    found = next((term for term in own if _teaches(term)), None)
+    if found is None and identity.judged == "teacher":
+        form = ", a module as `teacher` and a method `distribution`," if own else ""
+        raise UserError(f"the recipe judges the teacher{form} and {identity.objective} has none; drop `judged`")
+    return found
+
+
+def _teaches(term: nn.Module) -> bool:
+    return isinstance(term.teacher, nn.Module) and callable(getattr(term, "distribution", None))
 
 
 def _first(total: Total, name: str) -> nn.Module | None:

@@ -14,6 +14,7 @@ from vitbench.sections import Section
 PHASES = ("phases", "quick")
 JUDGED = ("student", "teacher")
 VIEWS = ("global", "masked", "local")
+MOST_VIEWS = 100  # of a kind, beyond what anybody draws; a misprint would fill the memory
 LABELLING = {"mixing": "mix", "turning": "quarter_turn"}  # keys of operations that make labels too, and their names
 BASE_BATCH = 256  # images that `base_lr` is the learning rate of a step of (Goyal et al. 2017, arXiv:1706.02677)
 # timm's names of the optimizers that recipes in this field are written with.
@@ -278,5 +279,8 @@ def _views(section: Section) -> tuple[View, ...]:
 def _view(section: Section) -> View:
     section.keys("name", "count", "augmentation")
     count = _positive(section, "count", int) if "count" in section.content else 1
+    if count > MOST_VIEWS:
+        where = f"{section.where('count')} [{section.name}]"
+        raise UserError(f"{where} count: expected at most {MOST_VIEWS} views of a kind, got {count}")
     drawn = tuple(_operations(section, "augmentation"))
     return View(name=section.one_of("name", VIEWS), count=count, augmentation=drawn)

@@ -12,9 +12,9 @@ from typing import Any
 
 import torch
 from safetensors.torch import save_model
-from torch import nn
+from torch import Tensor, nn
 
-from vitbench import build, cost, examine, machine, pretrained, probe, published, weights
+from vitbench import build, cost, examine, machine, pretrained, probe, published, views, weights
 from vitbench.augment import Augmentation, compose
 from vitbench.case import Phase
 from vitbench.checkpoints import Checkpoints
@@ -94,13 +94,23 @@ def execute(identity: Identity, setting: Setting, *, fresh: bool = False, with_w
 
 
 def check(identity: Identity) -> None:
-    """Refuse a network or a term that cannot be built; nothing is computed.
+    """Refuse what cannot be built or does not fit together, of the pre-training too; nothing is computed.
 
     Raises:
-        UserError: for arguments that a leaf refuses.
+        UserError: for arguments that a leaf or an operation refuses, images of another size than the network's, a
+            teacher that no term has, and a classifier that cannot be told.
     """
+    if identity.pretraining is not None:
+        check(identity.pretraining)
     with build.blaming(identity, "when built"), torch.device("meta"):
-        build.total_of(identity, build.model_of(identity))
+        model = build.model_of(identity)
+        total = build.total_of(identity, model)
+    examine.teaching_of(identity, total)
+    if identity.pretraining is not None:
+        pretrained.layer_of(model)
+    for phase in identity.phases:
+        views.of(phase, torch.Generator())
+    _check_sizes(identity, torch.zeros(1, 3, identity.pixels, identity.pixels, dtype=torch.uint8))
 
 
 def load_data(identity: Identity, setting: Setting) -> Split:
@@ -113,15 +123,20 @@ def load_data(identity: Identity, setting: Setting) -> Split:
     evaluation = _composed(identity.evaluation)
     train = replace(split.train, classes=identity.classes)
     test = replace(split.test, prepare=evaluation.levels if identity.evaluation else None)
-    for what, operations in (("the evaluation", evaluation), *_trained(identity.phases)):
-        size = tuple(operations.levels(train.images[:1], generator=torch.Generator()).shape[-2:])
+    _check_sizes(identity, train.images[:1])
+    device = torch.device(setting.device)
+    return replace(split, train=_placed(train, device), test=_placed(test, device))
+
+
+def _check_sizes(identity: Identity, image: Tensor) -> None:
+    """Refuse operations that make of an image (1, 3, H, W), as it is stored, another size than the network sees."""
+    for what, operations in (("the evaluation", _composed(identity.evaluation)), *_trained(identity.phases)):
+        size = tuple(operations.levels(image, generator=torch.Generator()).shape[-2:])
         if size != (identity.image_size, identity.image_size):
             raise UserError(
                 f"{what} makes images of {size[0]} x {size[1]} from the {identity.pixels} pixels that "
                 f"{identity.dataset} is stored at; the network sees {identity.image_size}: mend the recipe"
             )
-    device = torch.device(setting.device)
-    return replace(split, train=_placed(train, device), test=_placed(test, device))
 
 
 def _trained(phases: Sequence[Phase]) -> Iterator[tuple[str, Augmentation]]:

@@ -123,7 +123,7 @@ class Session:
         plain = [] if case.is_baseline else [self.run_of(case.baseline, seed) for seed in self.options.all_seeds]
         if not all(self.is_done(one) for one in (*plain, *identities)) and not self.has_time(self.pace(case)):
             raise TimeUp("not started, for it could not be saved in time; the same command does it next time")
-        if not all(self.is_done(one) for one in plain):
+        if not all(self.is_done(one) for one in (*plain, *identities)):
             self._check(identities[0])
         before = tuple(self.do(one) for one in plain)  # first, so that an interrupted night leaves whole pairs
         records = tuple(self.do(one) for one in identities)
@@ -160,7 +160,7 @@ class Session:
         )
 
     def _check(self, one: Identity) -> None:
-        """Refuse what a method's terms refuse before its plain baseline is trained, which may take hours."""
+        """Refuse what cannot be run before its plain baseline or its pre-training is trained, which may take hours."""
         from vitbench import run  # imports torch
 
         run.check(one)

@@ -145,3 +145,23 @@ def test_what_is_not_finite_and_too_few_images_are_refused():
         collapse(Rows(normal(N, D)), numbered(), term=Term(rows))
     with pytest.raises(UserError, match="from two images on, got 1"):
         collapse(Rows(normal(N, D)), numbered(1))
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (3, "got int"),
+        (torch.ones(4), r"got \(4,\)"),
+        (torch.ones(4, 1), r"got \(4, 1\)"),
+        (torch.tensor([[2.0, -1.0]]), "got numbers from -1 up"),
+        (torch.tensor([[2.0, 1.0]]), "got numbers from 1 up and rows that miss 1 by 2"),
+    ],
+)
+def test_answers_that_are_no_probabilities_are_refused_in_one_line(answer, message):
+    with pytest.raises(UserError, match=message):
+        informed([answer])
+
+
+def test_probabilities_in_bfloat16_are_some():
+    answers = torch.from_numpy(normal(64, 1000)).softmax(dim=1).bfloat16()
+    assert informed([answers])[2] == 1000

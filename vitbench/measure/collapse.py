@@ -6,7 +6,7 @@ That is what learning without labels can fall into, while its loss goes on falli
 import math
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 import torch
 import torch.nn.functional as F
@@ -22,6 +22,7 @@ VERSION = 1
 # Both are ours. On digits an untrained tiny ViT has a spread of .012: images of one kind start close to each other.
 LEAST_SPREAD = 0.001
 LEAST_INFORMATION = 0.01  # of what the teacher could say, log K
+ROUNDING = 0.02  # by which probabilities may miss 1; bfloat16 has two or three digits
 
 
 class Teaching(Protocol):
@@ -107,17 +108,29 @@ def informed(answers: Iterable[Tensor]) -> tuple[float, float, int]:
 
     Raises:
         NonFinite: if a probability is NaN or infinite.
+        UserError: if they are no probabilities of several answers.
     """
     count, entropies, summed = 0, 0.0, torch.zeros(())
     for batch in answers:
-        if not bool(batch.isfinite().all()):
-            raise NonFinite("what the teacher says of some images is not finite")
+        _check_probabilities(batch)
         count += len(batch)
         entropies += float(torch.special.entr(batch).sum(dim=1, dtype=torch.float64).sum())
         summed = summed.to(batch.device) + batch.sum(dim=0, dtype=torch.float64)  # (K,)
     mean = entropies / count
     whole = float(torch.special.entr(summed / count).sum())
     return mean, max(0.0, whole - mean), len(summed)
+
+
+def _check_probabilities(batch: Any) -> None:
+    expected = "a term's distribution(images) gives probabilities (B, K), K from 2 up, each row adding up to 1, got"
+    if not isinstance(batch, Tensor) or batch.ndim != 2 or batch.shape[1] < 2:
+        found = tuple(batch.shape) if isinstance(batch, Tensor) else type(batch).__name__
+        raise UserError(f"{expected} {found}; mend the term")
+    if not bool(batch.isfinite().all()):
+        raise NonFinite("what the teacher says of some images is not finite")
+    least, gap = float(batch.min()), float((batch.sum(dim=1, dtype=torch.float64) - 1).abs().max())
+    if least < 0 or gap > ROUNDING:
+        raise UserError(f"{expected} numbers from {least:.3g} up and rows that miss 1 by {gap:.3g}; take their softmax")
 
 
 def _reason(evenly: float) -> str:
