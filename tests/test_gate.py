@@ -95,14 +95,14 @@ STEADY = [1.0, 1.01, 0.99, 1.02, 0.98, 1.0]
     ("factor", "floor", "verdict"),
     [
         (1.10, 0.01, Verdict.WORSE),
-        (1.049, 0.01, Verdict.SAME),
-        (1.051, 0.01, Verdict.WORSE),
-        (1.08, 0.03, Verdict.SAME),  # three floors are more
-        (1.08, 0.04, Verdict.UNDECIDED),
-        (1.20, 0.04, Verdict.WORSE),
+        (1.039, 0.01, Verdict.SAME),
+        (1.041, 0.01, Verdict.WORSE),
+        (1.08, 0.045, Verdict.SAME),  # two floors are more
+        (1.08, 0.06, Verdict.UNDECIDED),
+        (1.20, 0.06, Verdict.WORSE),
         (1 / 1.10, 0.01, Verdict.BETTER),
-        (1 / 1.049, 0.01, Verdict.SAME),
-        (1 / 1.051, 0.01, Verdict.BETTER),
+        (1 / 1.039, 0.01, Verdict.SAME),
+        (1 / 1.041, 0.01, Verdict.BETTER),
     ],
 )
 def test_times_are_judged_beyond_the_noise_floor(factor, floor, verdict):
