@@ -118,6 +118,15 @@ def test_collection_says_how_much_there_is_to_do(suite):
 # Users' mistakes: one line, no traceback
 
 
+def test_what_an_option_adds_and_no_selected_case_has_is_said(suite):
+    added = ("--objective", "ce + 0.1*simclr", "--model", "timm/resnet18")
+    lines = suite("--collect-only", "-k", "floros2024/4.1/vit and accuracy", *added).stdout
+    lines.fnmatch_lines(["vitbench: --objective ce + 0.1*simclr is in none of the selected cases: -k leaves*"])
+    lines.fnmatch_lines(["vitbench: --model timm/resnet18 is in none of the selected cases: -k leaves*"])
+    found = suite("--collect-only", "-k", "4.1/timm and accuracy", "--model", "timm/resnet18").stdout
+    found.no_fnmatch_line("*is in none of the selected cases*")
+
+
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [

@@ -235,11 +235,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def pytest_report_collectionfinish(config: pytest.Config, items: Sequence[pytest.Item]) -> list[str]:
     """Say before it starts how much there is to do."""
+    session = config.stash[SESSION]
     cases = [case for case in map(_trained, items) if case is not None]
     try:
-        return [forecast(config.stash[SESSION], cases)] if cases else []
+        return [forecast(session, cases), *session.options.selection.left_out(cases)] if cases else []
     except OSError as error:  # each case will say so too, and end with 12
-        return [f"vitbench: no forecast: {summary.of_os_error(error, config.stash[SESSION].options.runs)}"]
+        return [f"vitbench: no forecast: {summary.of_os_error(error, session.options.runs)}"]
 
 
 def _trained(item: pytest.Item) -> Case | None:

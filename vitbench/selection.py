@@ -63,6 +63,18 @@ class Selection:
                 raise _unfitting(text, objective)
         return found
 
+    def left_out(self, cases: Iterable[Case]) -> list[str]:
+        """What was added by an option and is in none of the cases that are left, a line each."""
+        found = list(cases)
+        added = {"--objective": (self.objectives, {str(case.objective) for case in found})}
+        added["--model"] = (self.models, {case.model.name for case in found})
+        return [
+            f"vitbench: {option} {name} is in none of the selected cases: -k leaves its rows out, or no recipe fits it"
+            for option, (names, there) in added.items()
+            for name in names
+            if (str(parse(name)) if option == "--objective" else name) not in there
+        ]
+
     def _of(self, paper: Paper, table: Table) -> Iterator[Case]:
         quick = self.budget == Budget.QUICK
         # A recipe such as fine-tuning from published weights has no quick form.
