@@ -110,7 +110,7 @@ def test_collection_imports_nothing_heavy(suite, pytester):
 
 
 def test_collection_says_how_much_there_is_to_do(suite):
-    suite("--collect-only", "-k", "4.1 and vit").stdout.fnmatch_lines(
+    suite("--collect-only", "-k", "floros2024/4.1 and vit").stdout.fnmatch_lines(
         ["vitbench: 2 runs behind 2 cases, 0 of them done*"]
     )
 
@@ -221,8 +221,8 @@ def test_a_folder_of_data_in_the_environment_breaks_nobodys_tests(pytester, monk
 
 def test_under_a_time_limit_a_method_follows_its_baseline_and_what_is_done_comes_first(suite, executed, monkeypatch):
     monkeypatch.setattr(machine, "device_name", lambda device: "a processor that nothing was recorded on")
-    chosen = "4.1 and (vit or cvt) and test_accuracy"
-    suite("-k", "4.1 and vit and not drloc and test_accuracy").assert_outcomes(passed=1)
+    chosen = "floros2024/4.1 and (vit or cvt) and test_accuracy"
+    suite("-k", "floros2024/4.1 and vit and not drloc and test_accuracy").assert_outcomes(passed=1)
     executed.clear()
     result = suite("-k", chosen, "--time-limit", "10m")
     result.assert_outcomes(passed=4)
@@ -234,7 +234,7 @@ def test_under_a_time_limit_a_method_follows_its_baseline_and_what_is_done_comes
 
 
 def test_what_cannot_be_saved_in_time_is_skipped_with_its_reason_and_an_empty_session_is_not_green(suite, executed):
-    result = suite("-rs", "-k", "4.1 and vit and test_accuracy", "--time-limit", "1s")
+    result = suite("-rs", "-k", "floros2024/4.1 and vit and test_accuracy", "--time-limit", "1s")
     result.assert_outcomes(skipped=2)
     assert result.ret == 12
     result.stdout.fnmatch_lines(["*time limit: not started, for it could not be saved in time*"])

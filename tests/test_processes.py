@@ -11,7 +11,7 @@ from pathlib import Path
 
 def test_two_workers_do_each_run_once_and_report_together(suite, pytester):
     few_epochs(pytester, 2)
-    result = suite("-k", "test_accuracy and 4.1 and (vit or resnet)", "-n", "2", subprocess=True)
+    result = suite("-k", "test_accuracy and floros2024/4.1 and (vit or resnet)", "-n", "2", subprocess=True)
     result.assert_outcomes(passed=4)
     result.stdout.fnmatch_lines(["trained: 4 cases, 0 of them read from records", "report: .vitbench/report/README.md"])
     assert len(list((pytester.path / ".vitbench/runs").glob("run_*/record.json"))) == 4

@@ -292,7 +292,8 @@ def test_a_report_shows_what_was_measured_and_what_was_set_aside(tmp_path):
 
 def test_a_report_shows_what_is_not_valid(tmp_path):
     session = run_something(tmp_path / "runs")
-    case = next(one for one in session.options.selection.cases(session.papers.values()) if one.table == "4.1")
+    cases = session.options.selection.cases([session.papers["floros2024"]])
+    case = next(one for one in cases if one.table == "4.1")
     identity = session.run_of(case, 0)
     session.store.write(identity, record(identity, {"accuracy": 97.0}, invalid={"fgsm_drop": "eps = 0 changed it"}))
     page = (write_report(session, tmp_path / "report").parent / "floros2024.md").read_text(encoding="utf-8")
