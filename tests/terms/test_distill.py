@@ -13,14 +13,18 @@ from torch import nn
 from torch.nn.utils.parametrizations import weight_norm
 
 from tests.test_engine import Recording
-from vitbench.case import Phase
+from vitbench import build
+from vitbench.adapter import shape_of
+from vitbench.case import Phase, View
 from vitbench.contracts import Images, Output, Shape, Step
 from vitbench.engine import Engine
 from vitbench.errors import UserError
 from vitbench.learner import Learner
+from vitbench.leaves import find, known
 from vitbench.measure.size import count_params
 from vitbench.models import swin, vit
-from vitbench.terms import distill
+from vitbench.objective import parse_call
+from vitbench.terms import ce, distill, rotation
 from vitbench.total import Total
 from vitbench.train import Watch, train
 
@@ -489,3 +493,39 @@ def test_nothing_in_a_step_reads_a_number():
     term(step).backward()
     term.after_step()
     assert {one.device.type for one in term.state_dict().values()} == {"meta"}
+
+
+CROP = (parse_call("random_resized_crop(size=16, interpolation='bilinear')"),)
+TORT = Phase(epochs=1, batch_size=4, optimizer={"name": "adamw", "lr": 1e-3}, schedule={"name": "constant"})
+STUDENTS = [
+    f"{name}/{variant}"
+    for name in known("models")
+    if name != "timm"
+    for variant in find("models", name).constants["VARIANTS"]
+    if variant.startswith("tiny")
+]
+
+
+@pytest.mark.parametrize("reference", [*STUDENTS, "timm/test_vit", "timm/resnet18", "timm/test_convnext"])
+def test_any_model_of_the_suite_can_be_the_student(reference):
+    torch.manual_seed(0)
+    model = build.untrained(reference, 10, 32)
+    shape = shape_of(model, image_size=32)
+    terms = {"ce": ce.build(shape), "distill": distill.build(shape, **SMALL, momentum=0.5)}
+    terms["rotation"] = rotation.build(shape)
+    terms["distill"].attach(model)
+    views = (View(name="global", count=3, augmentation=()), View(name="local", count=2, augmentation=CROP))
+    phase = replace(TORT, views=views, turning=parse_call("quarter_turn"))
+    images = torch.randint(256, (8, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    learner = Learner(
+        model,
+        Total(terms, {"ce": 2.5, "distill": 1.0, "rotation": 1.0}),
+        Images(images=images, labels=torch.arange(8)),
+        phase,
+    )
+    before = {name: one.clone() for name, one in terms["distill"].teacher.named_parameters()}
+    learner.begin(0, order=torch.arange(8), seeds={"augment": 0, "terms": 0})
+    losses = learner.epoch(0, advance=learner.step, tell=lambda done, loss: None)
+    assert losses.isfinite().all()
+    moved = [name for name, one in terms["distill"].teacher.named_parameters() if not torch.equal(one, before[name])]
+    assert moved

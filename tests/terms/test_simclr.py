@@ -184,6 +184,12 @@ def test_one_version_is_refused():
         built()(step_of(random_vectors(6, 6), versions=1))
 
 
+def test_one_photograph_is_nothing_to_train_on_and_is_counted_all_the_same():
+    with pytest.raises(UserError, match=r"^simclr: expected at least 2 photographs at once, got 1, .*--micro-batch$"):
+        built()(step_of(random_vectors(2, 6), versions=2))
+    assert built().eval()(step_of(random_vectors(2, 6), versions=2)).item() == pytest.approx(0, abs=1e-6)
+
+
 @pytest.mark.parametrize("versions", [3, 4])
 def test_of_several_versions_each_is_to_be_found_among_all_others(versions):
     number, temperature = 4, 0.3

@@ -93,15 +93,20 @@ class Contrast(nn.Module):
         """Scalar loss of one batch; reads `step.out.embedding` only.
 
         Every other photograph of the batch is a negative. With micro-batches it is those of the same part alone, which
-        is another and an easier task, and none where a part is of one photograph.
+        is another and an easier task.
 
         Raises:
-            UserError: if the recipe makes fewer than two versions of each image.
+            UserError: if the recipe makes fewer than two versions of each image, or it is trained on one photograph.
         """
         if step.versions < VERSIONS:
             raise UserError(
                 f"simclr: expected at least {VERSIONS} versions of each image, got {step.versions}; "
                 f"take a recipe whose `views` make them"
+            )
+        if self.training and len(step.images) == step.versions:
+            raise UserError(
+                "simclr: expected at least 2 photographs at once, got 1, which nothing has to be told from; "
+                "take a larger batch or --micro-batch"
             )
         projected = self.projection(step.out.embedding)  # (B, width)
         # The model may compute in bfloat16, in which a loss has two or three digits.
