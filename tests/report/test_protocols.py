@@ -24,6 +24,12 @@ def long(table, results, number=0, added=()):
     return headers, {tuple(row[:3]): row[3:] for row in rows}
 
 
+def test_where_nothing_is_in_print_no_column_is_for_it(probed):
+    headers, rows = long(probed.tables[0], Results([]))
+    assert headers == ["Data", "Model", "Loss", "gain, ours", "ours"]
+    assert rows == {("cifar10", "ViT-L", "ce"): ["-", "-"], ("cifar10 knn", "ViT-L", "ce"): ["-", "-"]}
+
+
 def test_a_row_has_the_gains_then_the_levels_then_the_verdicts_of_both_protocols(twofold_tables, twofold_results):
     headers, rows = long(twofold_tables["4"], twofold_results)
     assert headers == [

@@ -29,19 +29,25 @@ def measured(table: Table, block: Block, results: Results, budget: str) -> Block
 
 
 def long_table(table: Table, block: Block, results: Results, budget: str) -> Grid:
-    """A block: gains in print and of ours, then levels, then verdicts; what the recipes gave stands side by side."""
+    """A block: gains in print and of ours, then levels, then verdicts; what the recipes gave stands side by side.
+
+    Without the columns of what is in print where nothing is.
+    """
     found = tables.cells(table, block.cases, results, budget)
     best = tables.best_of(found)
     names = _names(block.recipes)
-    headers = ["Data", "Model", "Loss", "gain, printed", *(f"gain, {name}" for name in names.values())]
-    headers += ["printed", *names.values(), *(f"verdict{name.removeprefix('ours')}" for name in names.values())]
+    in_print = any(cell.printed is not None or cell.printed_gain is not None for cell in found)
+    headers = ["Data", "Model", "Loss", *["gain, printed"] * in_print, *(f"gain, {name}" for name in names.values())]
+    headers += [*["printed"] * in_print, *names.values()]
+    headers += [f"verdict{name.removeprefix('ours')}" for name in names.values()] * in_print
     rows = []
     for row, cells in _rows(found, block.columns).items():
         first, shown = next(iter(cells.values())), [cells.get(name) for name in names]
         gains = [_our_gain(cell) for cell in shown]
         levels = [_our_level(cell, best) for cell in shown]
-        verdicts = [_verdict(cell) for cell in shown]
-        rows.append([*row, _printed_gain(first), *gains, _printed_level(first), *levels, *verdicts])
+        verdicts = [_verdict(cell) for cell in shown] * in_print
+        printed = [[_printed_gain(first)] * in_print, [_printed_level(first)] * in_print]
+        rows.append([*row, *printed[0], *gains, *printed[1], *levels, *verdicts])
     return headers, rows
 
 
