@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from vitbench import summary
+from vitbench import stepsummary, summary
 from vitbench.errors import UserError
 from vitbench.session import Session
 
@@ -71,7 +71,16 @@ class Ending:
         for line in summary.lines(self.payloads):
             terminalreporter.write_line(line)
         told = [problem for one in self.payloads for problem in one["problems"]]
-        for problem in dict.fromkeys([*told, *self.session.store.problems]):
+        problems = list(dict.fromkeys([*told, *self.session.store.problems]))
+        problems += stepsummary.write(
+            self.payloads,
+            failures=self.plain_failures,
+            budget=self.session.options.budget,
+            problems=problems,
+            report=self.report,
+            interrupted=self.interrupted,
+        )
+        for problem in problems:
             terminalreporter.write_line(f"note: {problem}", yellow=True)
         if self.report is not None:
             terminalreporter.write_line(f"report: {self.report}")

@@ -6,6 +6,7 @@ from typing import Any
 from tabulate import tabulate
 
 from vitbench.metrics import METRICS
+from vitbench.report.markdown import Grid
 
 COLUMNS = {
     "run": ("accuracy", "gain", "fgsm_drop"),
@@ -16,7 +17,13 @@ COLUMNS = {
 
 
 def table(kind: str, rows: Sequence[Mapping[str, Any]]) -> str:
-    """Outcomes of one kind as an aligned text table.
+    """Outcomes of one kind as an aligned text table, see `grid`."""
+    headers, body = grid(kind, rows)
+    return tabulate(body, headers=headers, tablefmt="simple", disable_numparse=True)
+
+
+def grid(kind: str, rows: Sequence[Mapping[str, Any]]) -> Grid:
+    """Headers and cells of the outcomes of one kind.
 
     Args:
         kind: "run", "size", "inference" or "training".
@@ -27,7 +34,7 @@ def table(kind: str, rows: Sequence[Mapping[str, Any]]) -> str:
     body = [
         [row["id"], *(_show(metric, row["values"].get(metric)) for metric in metrics), row["status"]] for row in rows
     ]
-    return tabulate(body, headers=headers, tablefmt="simple", disable_numparse=True)
+    return headers, body
 
 
 def _heading(metric: str) -> str:
