@@ -129,11 +129,12 @@ def test_quality_crosses_machines_and_no_precision():
     assert judged(both(GAINS, precision="bf16"), GAINS) is None
 
 
-def test_of_several_machines_that_with_most_seeds_is_the_reference():
+def test_of_several_machines_ones_own_is_the_reference_else_that_with_most_seeds():
     known = [*both(GAINS[:3], machine="a"), *both([gain + 9 for gain in GAINS], machine="b")]
     found = judged(known, GAINS)
     assert found.evidence.counts == (5, 5)
     assert found.against.endswith("of b")
+    assert judged(known, GAINS, machine="a").against.endswith("of a")
 
 
 def test_what_another_version_recorded_gates_nothing_and_is_stale():
@@ -252,13 +253,13 @@ def key(monkeypatch):
 STEADY = tuple(1.3 + 0.001 * (number % 5) for number in range(20))
 
 
-def timed(known, kept, multiples, **changes):
+def timed(known, kept, multiples, **options):
     """Findings of a timing of a training step."""
-    judge = session_of(None, recorded=known, **SHORT).judge
+    judge = session_of(None, recorded=known, **{"machine": "h200"} | SHORT | options).judge
     judge.samples.update(kept)
     found = session_of(None, **SHORT).timing_of(case(), "training")
     values = {"step_ratio": sorted(multiples)[len(multiples) // 2]}
-    return judge.timing(case(), "training", record(found, values, details={"multiples": list(multiples), **changes}))
+    return judge.timing(case(), "training", record(found, values, details={"multiples": list(multiples)}))
 
 
 def timings(**changes):
@@ -278,9 +279,14 @@ def test_a_step_that_became_slower_is_a_regression(key, share, verdict):
     assert "noise floor" in found.evidence.why
 
 
-def test_another_machines_timing_gates_nothing(key):
-    (found,) = timed(*timings(device="another card"), [2 * one for one in STEADY])
+@pytest.mark.parametrize("changes", [{"device": "another card"}, {"machine": "another"}, {"engine": "graph"}])
+def test_another_machines_timing_gates_nothing(key, changes):
+    (found,) = timed(*timings(**changes), [2 * one for one in STEADY])
     assert (found.verdict, found.fails) == (Verdict.NEW, False)
+
+
+def test_a_machine_without_a_name_has_no_recorded_timings(key):
+    assert timed(*timings(), [2 * one for one in STEADY], machine="") == []
 
 
 def test_a_timing_by_another_version_is_stale(key):

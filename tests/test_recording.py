@@ -71,7 +71,7 @@ def test_a_regression_that_is_replaced_fails_nothing_but_a_floor_does(suite, exe
         (("--update-baselines", "all", "--machine", "mine"), "--update-baselines takes --reason, too"),
         (("--update-baselines", "all", "--machine", "mine", "--reason", " "), "--reason is empty"),
         (("--update-baselines", "all", "--machine", "any", "--reason", "x"), "--machine any is kept for sizes"),
-        (("--machine", "mine"), "--machine says how baselines are recorded; add --update-baselines"),
+        (("--reason", "x"), "--reason says why baselines are recorded; add --update-baselines"),
     ],
 )
 def test_what_cannot_be_recorded_is_refused_before_anything_is_trained(suite, executed, arguments, line):

@@ -15,6 +15,7 @@ from vitbench import (
     campaign_command,
     compare_command,
     doctor,
+    export_command,
     inventory,
     kept,
     leaves,
@@ -119,6 +120,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_running(commands)
     campaign_command.add(commands)
     compare_command.add(commands)
+    export_command.add(commands)
     transport.add(commands)
 
     command = commands.add_parser("doctor", help="what this machine has: versions, device, data sets found and missing")

@@ -2,7 +2,7 @@
 
 What is gated of accuracies is the gain of a method over its own plain baseline at the same seeds, and the level where
 there is no such baseline; of speed the time of a step over that of the plain one. Quality may cross machines, where
-precision and budget agree; a machine's timings never judge another's.
+precision and budget agree; timings judge only those of the machine that the session is told that it runs on.
 """
 
 import shlex
@@ -168,9 +168,10 @@ class Judge:
         return {int(one.seed): one for one in own if not _is_stale(one, self.run_of(case, int(one.seed)).key)}
 
     def _of_one_machine(self, case: Case, metric: str) -> Lines:
-        """The same of the machine with most seeds; by its name among equals."""
+        """The same of the session's own machine, else of that with most seeds; by its name among equals."""
         machines = sorted({one.machine for one in self._written(case, metric)})
-        return max((self._valid(case, metric, machine=one) for one in machines), key=len, default={})
+        found = {one: self._valid(case, metric, machine=one) for one in machines}
+        return found.get(self.options.machine) or max(found.values(), key=len, default={})
 
     def _vanished(self, case: Case, records: Sequence[Record]) -> Iterator[Finding]:
         """What was recorded of these runs and did not come out now."""
@@ -225,14 +226,13 @@ class Judge:
 
     def _speed(self, case: Case, record: Record) -> Iterator[Finding]:
         value, where = record.measurements.get("step_ratio"), record.provenance
-        own = [
-            one
-            for one in self._written(case, "step_ratio")
-            if (one.device, one.engine) == (where["device"], where["engine"])
-        ]
+        here = (self.options.machine, where["device"], where["engine"])
+        own = [one for one in self._written(case, "step_ratio") if (one.machine, one.device, one.engine) == here]
+        if not self.options.machine:  # devices of one name are many machines
+            return
         if not own:
             if value is not None:
-                yield self._finding(case, "step_ratio", Verdict.NEW, value, None, "recorded on this machine")
+                yield self._finding(case, "step_ratio", Verdict.NEW, value, None, f"recorded on {self.options.machine}")
             return
         last = max(own, key=lambda one: one.date)
         if value is None:

@@ -179,6 +179,11 @@ def _with_plain(rows: Sequence[Payload]) -> list[Payload]:
     return found
 
 
+def rows(payloads: Sequence[Payload], kind: str) -> list[Payload]:
+    """What came out of one kind of measurement, with the plain baselines that came along."""
+    return _with_plain([one for one in payloads if one["kind"] == kind and one["status"] != "skipped"])
+
+
 def write_report(session: Session, folder: Path) -> Path:
     """Write the report of everything that the runs directory holds for the chosen budget; returns its index."""
     from vitbench import baselines, kept

@@ -9,6 +9,7 @@ from tabulate import tabulate
 from vitbench import statistics
 from vitbench.compare import Finding, Verdict
 from vitbench.metrics import METRICS
+from vitbench.report.markdown import Grid
 
 COLUMNS = {
     "run": ("accuracy", "gain", "fgsm_drop"),
@@ -19,7 +20,13 @@ COLUMNS = {
 
 
 def table(kind: str, rows: Sequence[Mapping[str, Any]]) -> str:
-    """Outcomes of one kind as an aligned text table.
+    """Outcomes of one kind as an aligned text table, see `grid`."""
+    headers, body = grid(kind, rows)
+    return tabulate(body, headers=headers, tablefmt="simple", disable_numparse=True)
+
+
+def grid(kind: str, rows: Sequence[Mapping[str, Any]]) -> Grid:
+    """Headers and cells of the outcomes of one kind.
 
     Args:
         kind: "run", "size", "inference" or "training".
@@ -30,7 +37,7 @@ def table(kind: str, rows: Sequence[Mapping[str, Any]]) -> str:
     body = [
         [row["id"], *(_show(metric, row["values"].get(metric)) for metric in metrics), row["status"]] for row in rows
     ]
-    return tabulate(body, headers=headers, tablefmt="simple", disable_numparse=True)
+    return headers, body
 
 
 def gate(findings: Sequence[Finding]) -> str:
