@@ -122,19 +122,22 @@ class Judge:
                 yield self._tested(case, name, judgement, _mean(now), _mean(theirs), against)
 
     def _losses(self, case: Case, records: Sequence[Record]) -> Iterator[Finding]:
-        """What each term added to the loss in the last epoch: it tells a slip in a term that no accuracy shows."""
+        """What each term added to the loss of the first epoch: it tells a slip in a term that no accuracy shows."""
         lines = self._of_one_machine(case, "loss")
-        known = {seed: self.samples.get((one.machine, one.key), {}) for seed, one in lines.items()}
-        now = {int(one.identity["seed"]): self._samples_of(one) for one in records}
-        names = sorted({name for one in known.values() for name in one})
-        for name in names:
-            seeds = sorted(seed for seed in known.keys() & now.keys() if name in known[seed] and name in now[seed])
-            if not seeds:
+        now = {int(one.identity["seed"]): one for one in records}
+        pairs = {
+            seed: (self._samples_of(now[seed]), self.samples.get((line.machine, line.key), {}))
+            for seed, line in sorted(lines.items())
+            if seed in now and _is_same_place(line, now[seed])
+        }
+        for name in sorted({name for _, old in pairs.values() for name in old}):
+            both = [(new[name][0], old[name][0]) for new, old in pairs.values() if name in new and name in old]
+            if len(both) < 2:
                 continue
             from vitbench import gate  # imports scipy
 
-            ours, theirs = ([side[seed][name][0] for seed in seeds] for side in (now, known))
-            judgement = gate.judge_losses(ours, theirs, share=1 / len(names))
+            ours, theirs = zip(*both, strict=True)
+            judgement = gate.judge_losses(ours, theirs)
             if judgement.gated:
                 last = max(lines.values(), key=lambda one: one.date)
                 value, reference = (sum(one) / len(one) for one in (ours, theirs))
@@ -348,6 +351,12 @@ def _mean(values: Mapping[int, float]) -> float | None:
 def _is_stale(recorded: Measurement, key: str) -> bool:
     """Whether it was recorded of another run: a leaf, the data, the recipe or the loop had another version."""
     return bool(recorded.key) and recorded.key != key[: len(recorded.key)]
+
+
+def _is_same_place(recorded: Measurement, now: Record) -> bool:
+    """Whether the same draws and nearly the same rounding are to be expected."""
+    where = now.provenance
+    return (recorded.device, recorded.torch) == (where["device"], where["versions"]["torch"])
 
 
 def _from(recorded: Measurement) -> str:
