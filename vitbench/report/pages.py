@@ -9,10 +9,12 @@ from vitbench.errors import UserError
 from vitbench.papers import Paper
 from vitbench.records import write_atomically, write_whole
 from vitbench.report import (
+    board_page,
     conclusions,
     costs,
     counts,
     gallery,
+    leaderboard,
     markdown,
     pretrainings,
     printed,
@@ -58,7 +60,7 @@ with a printed number."""
 
 
 def write(folder: Path, material: Material) -> list[Path]:
-    """Write a page per paper, with its figures, and an index; returns the files, the index first.
+    """Write a page per paper, with its figures, the leaderboards and an index; returns the files, the index first.
 
     Args:
         folder: made when it is not there.
@@ -78,6 +80,10 @@ def write(folder: Path, material: Material) -> list[Path]:
             with write_atomically(path) as temporary:
                 temporary.write_bytes(drawing.content())
             written.append(path)
+    boards = folder / board_page.NAME
+    names = [paper.name for paper in material.papers]
+    write_whole(boards, board_page.page(leaderboard.boards(material), links=material.links, papers=names))
+    written.append(boards)
     write_whole(index, _index(material))
     return written
 
@@ -106,6 +112,7 @@ def _index(material: Material) -> str:
         count = f"{measured} of {every}" if every else "none can be run yet"
         rows.append([markdown.link(paper.name, f"{paper.name}.md"), paper.title, count])
     lines.append(markdown.table((["Paper", "Title", "printed cells measured"], rows)))
+    lines.append(f"Over all papers: {markdown.link('leaderboards', board_page.NAME)}, a table per data set and budget.")
     return "\n\n".join([*lines, *_problems(material)]) + "\n"
 
 
