@@ -18,6 +18,7 @@ from vitbench import (
     export_command,
     inventory,
     kept,
+    leaderboard_command,
     leaves,
     papers,
     recording,
@@ -121,6 +122,7 @@ def _parser() -> argparse.ArgumentParser:
     campaign_command.add(commands)
     compare_command.add(commands)
     export_command.add(commands)
+    leaderboard_command.add(commands)
     transport.add(commands)
 
     command = commands.add_parser("doctor", help="what this machine has: versions, device, data sets found and missing")
