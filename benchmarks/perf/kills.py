@@ -133,7 +133,7 @@ def epoch_of(one: Identity, root: Path) -> tuple[int, list[str]]:
     return (content["epoch"] if content else 0), store.problems
 
 
-def kill_runs(folder: Path, count: int, draw: np.random.Generator, *, seeds: int = 4) -> Tally:
+def kill_runs(folder: Path, count: int, draw: np.random.Generator, *, seeds: int = 2) -> Tally:
     """Kill runs until there were so many kills and the last run is finished."""
     tally, chosen = Tally(f"runs of {EPOCHS} epochs"), list(runs_of(seeds))
     wanted, seconds = {}, {}
@@ -399,7 +399,7 @@ def page(tallies: Sequence[Tally], least: int) -> tuple[str, bool]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Kill, print; 1 where a goal is missed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, default=120, metavar="N", help="kills of runs (default: 120)")
+    parser.add_argument("--runs", type=int, default=60, metavar="N", help="kills of runs (default: 60)")
     parser.add_argument("--writers", type=int, default=50, metavar="N", help="kills of each writer (default: 50)")
     parser.add_argument("--least", type=int, default=GOAL, metavar="N", help=f"kills to be reached (default: {GOAL})")
     parser.add_argument("--seed", type=int, default=7)
