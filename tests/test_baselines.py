@@ -130,6 +130,10 @@ BAD = {
     "another machine's": (line_of(machine="a100"), "it belongs to a100/mine.csv"),
     "another paper's": (line_of(paper="yours"), "it belongs to h200/yours.csv"),
     "a value without end": (line_of(device="x" * 200_000), "field larger than field limit"),
+    "the same once more": (line_of(seed="1"), "it stands twice, line 2 is of the same cell, seed and precision"),
+    "another value of the same": (line_of(seed="1", value="1.5"), "it stands twice, line 2 is of the same cell"),
+    "a torn date": (line_of(date="2026-11-0"), "expected a date such as 2026-11-02, got '2026-11-0'"),
+    "no date": (line_of(date=""), "expected a date such as 2026-11-02, got ''"),
     "an open quote": ('"' + GOOD, "expected 17 values, got 1"),
 }
 
@@ -211,7 +215,7 @@ def test_saving_refuses_where_it_would_lose_a_file(tmp_path, damaged):
 
 @pytest.mark.parametrize("name", BAD)
 def test_saving_refuses_where_it_would_lose_a_line(tmp_path, damaged, name):
-    path = damaged(f"{HEADER}\n{GOOD}\n{BAD[name][0]}\n")
+    path = damaged(f"{HEADER}\n{line_of(seed='1')}\n{BAD[name][0]}\n")
     before = path.read_bytes()
     with pytest.raises(UserError, match=r"mine.csv:3: left out, .*; mend the file, then record again"):
         save(tmp_path, [replace(ONE, seed="5")])

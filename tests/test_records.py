@@ -1,8 +1,10 @@
 """Records are believed only when they are what they should be, and never deleted."""
 
+import hashlib
 import json
 import math
 import runpy
+import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 from vitbench.identity import digest
-from vitbench.records import SCHEMA, Store
+from vitbench.records import SCHEMA, Store, misplaced, text_of
 from vitbench.records import parse as parse_record
 
 a_run = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("a_run.py"))))
@@ -90,7 +92,13 @@ DAMAGED = {
     "empty": ("", "torn or no JSON (line 1)"),
     "torn": (changed()[:200], "torn or no JSON"),
     "torn in its last byte": (changed()[:-1], "torn or no JSON"),
-    "two records": (changed() * 2, "torn or no JSON"),
+    "two records": (changed() * 2, "it goes on after its end (line 1): two records in one file?"),
+    "with a name twice": (changed().replace('"loss": 0.125', '"loss": 0.125, "loss": 0.5'), "'loss' stands twice"),
+    "with a record in front": (text_of(RECORD) + changed(), "it goes on after its end"),
+    "with an edited value": (text_of(RECORD).replace("97.25", "99.75"), "it was changed after it was written"),
+    "with an edited curve": (text_of(RECORD).replace('"epoch": 1', '"epoch": 2'), "it was changed after it was"),
+    "with an edited commit": (text_of(RECORD).replace("3f2c1ab", "0123456"), "it was changed after it was written"),
+    "with an edited checksum": (text_of(RECORD).replace('"checksum": "', '"checksum": "0'), "it was changed after it"),
     "binary": (b"\x80\x02}q\x00(X\x05\x00\x00\x00model", "cannot be read"),
     "zeros": (b"\0" * 500, "torn or no JSON"),
     "UTF-16": (changed().encode("utf-16"), "cannot be read"),
@@ -234,3 +242,54 @@ def test_a_temporary_file_is_never_read_as_a_record(store):
 
 def test_a_record_survives_being_written_as_text():
     assert parse_record(json.dumps(asdict(RECORD))) == RECORD
+
+
+def test_the_checksum_is_that_of_the_rest():
+    content = json.loads(text_of(RECORD))
+    checksum = content["provenance"].pop("checksum")
+    canonical = json.dumps(content, sort_keys=True)
+    assert checksum == hashlib.sha256(canonical.encode()).hexdigest()
+    assert content == asdict(RECORD)
+
+
+def test_a_record_that_somebody_indented_anew_is_the_same(store):
+    store.write(RUN, RECORD)
+    path_of(store).write_text(json.dumps(json.loads(path_of(store).read_text())))
+    assert store.read(RUN) == RECORD
+
+
+def test_a_record_of_a_version_that_wrote_no_checksum_is_read(store):
+    put(store, changed())
+    assert (store.read(RUN), store.problems) == (RECORD, [])
+
+
+def test_a_copy_of_a_runs_folder_is_named_and_the_run_is_read_from_its_own(store):
+    store.write(RUN, RECORD)
+    folder = store.folder(RUN)
+    for name in (f"old_{folder.name}", f"{folder.name} (copy)", f"{folder.name}.bak", "mine"):
+        shutil.copytree(folder, folder.with_name(name))
+    shutil.copy(folder / "record.json", folder / "record (1).json")
+    found = misplaced(folder.parent)
+    assert {str(path.relative_to(folder.parent)): reason for path, reason in found.items()} == {
+        f"old_{folder.name}/record.json": f"it is a copy: {folder.name} is the folder of the same run",
+        f"{folder.name}/record (1).json": "another record of a run that has one",
+        **dict.fromkeys(
+            [f"{folder.name} (copy)/record.json", f"{folder.name}.bak/record.json", "mine/record.json"],
+            "its folder has no run's name; it was copied or renamed",
+        ),
+    }
+    store.note_misplaced()
+    store.note_misplaced()
+    assert sorted(store.problems) == sorted(f"{path}: left out, {reason}" for path, reason in found.items())
+    assert store.read(RUN) == RECORD
+
+
+def test_where_nothing_is_astray_nothing_is_named(store):
+    store.note_misplaced()
+    store.write(RUN, RECORD)
+    put(store, "torn", replace(RUN, seed=1))
+    store.read(replace(RUN, seed=1))  # sets it aside
+    store.write(replace(RUN, seed=1), record_of(replace(RUN, seed=1)))
+    store.problems.clear()
+    store.note_misplaced()
+    assert store.problems == []

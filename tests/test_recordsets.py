@@ -1,6 +1,7 @@
 """Record sets: every value is read as it was written, what cannot be read is named, nothing is touched."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -75,6 +76,8 @@ def test_recorded_baselines_are_read_from_a_folder_or_a_file(tmp_path):
     [
         (lambda text: text[: len(text) // 2], "torn"),
         (lambda text: text.replace("97.0", "NaN"), "NaN"),
+        (lambda text: text.replace("97.0", "98.0"), "it was changed after it was written"),
+        (lambda text: text * 2, "it goes on after its end"),
         (lambda text: text.replace('"schema": 1', '"schema": 99'), "schema is 99"),
         (lambda text: text.replace('"seed": 1', '"seed": 7'), "digest"),
         (lambda text: "[]", "not a vitbench record"),
@@ -98,7 +101,7 @@ def test_a_record_of_no_known_identity_is_named(tmp_path):
     finish(tmp_path, 90.0)
     path = finish(tmp_path, 97.0, seed=1)
     plain = json.loads(path.read_text())
-    del plain["identity"]["model"]
+    del plain["identity"]["model"], plain["provenance"]["checksum"]
     plain["key"] = recordsets.digest(plain["identity"])
     folder = path.parent.with_name(f"run_foreign_{plain['key'][:12]}")
     path.parent.rename(folder)
@@ -127,15 +130,15 @@ def test_of_runs_that_were_done_again_by_another_version_the_last_is_taken(tmp_p
     assert found.problems == (f"{tmp_path}: left out, older values of runs that were done again: 1",)
 
 
-def test_lines_that_cannot_be_read_are_named_and_doubled_ones_counted(tmp_path):
+def test_lines_that_cannot_be_read_or_stand_twice_are_named(tmp_path):
     (path,) = baselines.save(tmp_path, [ONE, replace(ONE, seed="1")])
     lines = path.read_text().splitlines()
     path.write_text(
         "\n".join([*lines, lines[1].replace("63.82", "12.5"), "torn,line", lines[1].replace("63.82", "nan")])
     )
     found = read(path)
-    assert sorted(one.value for one in found.values) == [12.5, 63.82]
-    assert [problem.partition(": ")[0] for problem in found.problems] == [f"{path}:5", f"{path}:6", str(path)]
+    assert [(one.seed, one.value) for one in found.values] == [("0", 63.82), ("1", 63.82)]
+    assert [problem.partition(": ")[0] for problem in found.problems] == [f"{path}:4", f"{path}:5", f"{path}:6"]
 
 
 @pytest.mark.parametrize(
@@ -160,3 +163,15 @@ def test_what_is_no_record_set_is_one_line(tmp_path, name, line):
     assert str(tmp_path / name) in str(caught.value)
     assert line in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_copy_of_a_run_counts_once(tmp_path):
+    path = finish(tmp_path, 90.0)
+    shutil.copytree(path.parent, path.parent.with_name(f"copy_of_{path.parent.name}"))
+    shutil.copytree(path.parent, path.parent.with_name(f"{path.parent.name} 2"))
+    found = read(tmp_path)
+    assert [one.value for one in found.values] == [90.0]
+    assert [problem.partition(": left out, ")[2] for problem in found.problems] == [
+        f"it is a copy: {path.parent.name} is the folder of the same run",
+        "its folder has no run's name; it was copied or renamed",
+    ]

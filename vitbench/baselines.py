@@ -4,19 +4,22 @@ Sizes are the same on every machine and stand under `any`; everything else under
 the machine.
 """
 
+import contextlib
 import csv
 import io
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
+
 from vitbench.case import Case
 from vitbench.errors import UserError
 from vitbench.metrics import METRICS
-from vitbench.records import Record, write_whole
+from vitbench.records import Record, clear_leftovers, write_whole
 
 ANY = "any"
 
@@ -127,12 +130,18 @@ def load(path: Path, *, in_place: bool = True) -> tuple[list[Measurement], list[
     if header != HEADER:
         return [], [f"{path}:1: left out, expected the columns {HEADER}"]
     problems: list[str] = []
+    first: dict[tuple[str, ...], int] = {}
     # Line by line: no value has a line break, and an open quote must not swallow the lines after it.
     for number, line in enumerate(lines, start=2):
         try:
-            found += [_read(line, path if in_place else None)] if line else []
+            one = _read(line, path if in_place else None) if line else None
+            before = number if one is None else first.setdefault((one.machine, *slot(one)), number)
+            if before != number:
+                raise ValueError(f"it stands twice, line {before} is of the same cell, seed and precision")
         except (ValueError, csv.Error) as error:
             problems.append(f"{path}:{number}: left out, {error}")
+        else:
+            found += [] if one is None else [one]
     return found, problems
 
 
@@ -144,6 +153,8 @@ def _read(line: str, path: Path | None) -> Measurement:
     row["value"] = float(row["value"])
     if row["metric"] not in METRICS or not METRICS[row["metric"]].holds(row["value"]) or math.isinf(row["value"]):
         raise ValueError(f"no usable value of a known metric: {row['metric']} {row['value']}")
+    if not re.fullmatch(r"\d{4}-\d{2}-\d{2}", row["date"]):  # at the end of the line, where a torn file ends
+        raise ValueError(f"expected a date such as 2026-11-02, got {row['date']!r}")
     if path and (row["machine"], row["paper"]) != (path.parent.name, path.stem):
         raise ValueError(f"it belongs to {row['machine']}/{row['paper']}.csv")
     return Measurement(**row)
@@ -163,17 +174,32 @@ def save(folder: Path, new: Iterable[Measurement]) -> list[Path]:
                 f"a machine's name has letters, digits, '_', '-' and '.', such as h200, got {one.machine!r}"
             )
         grouped.setdefault(folder / one.machine / f"{one.paper}.csv", []).append(one)
-    for path, added in grouped.items():
-        old, problems = load_all(folder)
-        if problems:
-            raise UserError(f"{problems[0]}; mend the file, then record again")
-        _check_device(path, added, old)
-        kept = {slot(one): one for one in old if (one.machine, one.paper) == (path.parent.name, path.stem)}
-        for one in added:
-            if slot(one) not in kept or kept[slot(one)].date <= one.date:
-                kept[slot(one)] = one
-        write_whole(path, _text([one for _, one in sorted(kept.items())]))
+    with writing(folder):
+        for path, added in grouped.items():
+            _add(path, added, folder)
     return sorted(grouped)
+
+
+@contextlib.contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Hold recorded baselines for this process, and clear away what a killed one was writing there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / ".lock"):  # two that add to one file at once would lose what one of them adds
+        clear_leftovers(folder)
+        yield
+
+
+def _add(path: Path, added: Iterable[Measurement], folder: Path) -> None:
+    """Write a file with what it held in `folder` and what is added."""
+    old, problems = load_all(folder)
+    if problems:
+        raise UserError(f"{problems[0]}; mend the file, then record again")
+    _check_device(path, added, old)
+    kept = {slot(one): one for one in old if (one.machine, one.paper) == (path.parent.name, path.stem)}
+    for one in added:
+        if slot(one) not in kept or kept[slot(one)].date <= one.date:
+            kept[slot(one)] = one
+    write_whole(path, _text([one for _, one in sorted(kept.items())]))
 
 
 def _check_device(path: Path, added: Iterable[Measurement], old: Iterable[Measurement]) -> None:

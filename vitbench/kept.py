@@ -81,6 +81,11 @@ def save(folder: Path, new: Kept, measured: Sequence[Measurement]) -> list[Path]
     Raises:
         UserError: if an existing file cannot be read, which saving would lose.
     """
+    with baselines.writing(folder):
+        return _saved(folder, new, measured)
+
+
+def _saved(folder: Path, new: Kept, measured: Sequence[Measurement]) -> list[Path]:
     there, _ = baselines.load_all(folder)
     written: list[Path] = []
     made = {(one.key, one.date) for one in measured}

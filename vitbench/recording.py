@@ -100,8 +100,9 @@ def record(
     taken = list(_chosen(measured, old, which))
     if not taken:
         return [f"{out}: nothing is {which}, so nothing was recorded"]
-    paths = [*baselines.save(out, taken), *kept.save(out, found, taken), *_save_samples(out, sampled, taken)]
-    paths.append(_keep_reason(out, name, reason, taken))
+    paths = [*baselines.save(out, taken), *kept.save(out, found, taken)]
+    with baselines.writing(out):
+        paths += [*_save_samples(out, sampled, taken), _keep_reason(out, name, reason, taken)]
     return [*(f"{path}: {reason}" for path in paths), *(f"vitbench: {problem}" for problem in found.problems)]
 
 

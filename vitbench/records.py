@@ -1,7 +1,7 @@
 """Records: one JSON file per run, written whole, read with suspicion, never deleted.
 
 A runs directory holds one folder per run, named after its identity: `record.json` once it is finished,
-beside it the checkpoint while it is under way and the weights when it is done.
+beside it the checkpoint while it is under way and the weights when it is done. See `docs/faults.md`.
 """
 
 import contextlib
@@ -12,7 +12,8 @@ import reprlib
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import UnionType
@@ -25,6 +26,8 @@ from vitbench.identity import Identity, digest
 from vitbench.metrics import METRICS
 
 SCHEMA = 1
+KINDS = ("run", "pretraining", "size", "inference", "training")
+CHECKSUM = "checksum"  # in a file's provenance, where versions that know of none pass it over
 LEFTOVERS = (".*.part", ".tmp*")  # of `write_atomically`, and of safetensors, which writes beside its file, too
 
 
@@ -127,8 +130,13 @@ class Store:
     def write(self, identity: Identity, record: Record) -> Path:
         """Write the record of a finished run, whole or not at all."""
         path = self.folder(identity) / "record.json"
-        write_whole(path, json.dumps(asdict(record), indent=1, sort_keys=True, allow_nan=False))
+        write_whole(path, text_of(record))
         return path
+
+    def note_misplaced(self) -> None:
+        """Name in `problems` the records that no run is read from: copies, and folders that were renamed."""
+        found = (f"{path}: left out, {reason}" for path, reason in misplaced(self.root / "runs").items())
+        self.problems += [line for line in found if line not in self.problems]
 
     @contextlib.contextmanager
     def lock(self, identity: Identity, *, wait: bool = True) -> Iterator[None]:
@@ -147,8 +155,41 @@ class Store:
         except Timeout:
             raise Busy(f"{folder}: another process does this run; wait for it, or name another --runs") from None
         with lock:
-            _clear_leftovers(folder)
+            clear_leftovers(folder)
             yield
+
+
+def misplaced(folder: Path) -> dict[Path, str]:
+    """Records that no run is read from, each with the reason; told by their names alone.
+
+    Args:
+        folder: that of the runs' folders.
+    """
+    found: dict[Path, str] = {}
+    of_key: dict[str, list[Path]] = defaultdict(list)
+    for path in sorted(folder.glob("*/record*.json")):
+        key = re.search(r"_([0-9a-f]{12})$", path.parent.name)
+        if path.name != "record.json":
+            found[path] = "another record of a run that has one"
+        elif key is None:
+            found[path] = "its folder has no run's name; it was copied or renamed"
+        else:
+            of_key[key[1]].append(path)
+    for paths in of_key.values():
+        own, *copies = sorted(paths, key=lambda path: (not path.parent.name.startswith(KINDS), len(path.parent.name)))
+        found |= dict.fromkeys(copies, f"it is a copy: {own.parent.name} is the folder of the same run")
+    return found
+
+
+def text_of(record: Record) -> str:
+    """A record as JSON, with the checksum that tells later whether somebody changed it.
+
+    Raises:
+        ValueError: for what JSON cannot say, such as NaN.
+    """
+    content = json.loads(json.dumps(asdict(record), allow_nan=False))
+    content["provenance"][CHECKSUM] = digest(content)
+    return json.dumps(content, indent=1, sort_keys=True)
 
 
 def parse(text: str) -> Record:
@@ -158,8 +199,10 @@ def parse(text: str) -> Record:
         ValueError: saying in one line what is wrong with it.
     """
     try:
-        content = json.loads(text, parse_constant=_refuse)
+        content = json.loads(text, parse_constant=_refuse, object_pairs_hook=_unique)
     except json.JSONDecodeError as error:
+        if error.msg == "Extra data":
+            raise ValueError(f"it goes on after its end (line {error.lineno}): two records in one file?") from None
         raise ValueError(f"it is torn or no JSON (line {error.lineno})") from None
     except RecursionError:
         raise ValueError("it is no record, but brackets in brackets") from None
@@ -168,17 +211,30 @@ def parse(text: str) -> Record:
     if type(content["schema"]) is not int or content["schema"] != SCHEMA:
         raise ValueError(f"its schema is {content['schema']!r}, this version reads {SCHEMA}")
     try:
+        checksum = content["provenance"].pop(CHECKSUM, None)  # older versions wrote none
         record = Record(**content)
         _check(record)
     except (TypeError, ValueError, AttributeError) as error:
         raise ValueError(f"it is damaged: {error}") from None
     except KeyError as error:
         raise ValueError(f"it is damaged: it says nothing of {error}") from None
+    if checksum not in (None, digest(content)):
+        raise ValueError("it was changed after it was written: its checksum is that of another content")
     return record
 
 
 def _refuse(constant: str) -> float:
     raise ValueError(f"it is no JSON: {constant} is no number")
+
+
+def _unique(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON, of whose names none may stand twice: readers would differ in which value counts."""
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"it is no record: {reprlib.repr(twice)} stands twice in one object")
+    return content
 
 
 def _check(record: Record) -> None:
@@ -280,11 +336,16 @@ def _flush_folder(folder: Path) -> None:
             os.close(handle)
 
 
-def _clear_leftovers(folder: Path) -> None:
-    """Remove what killed writers left; only for who holds the folder's lock, as nobody else writes there then."""
-    for pattern in LEFTOVERS:
-        for path in folder.glob(pattern):
-            with contextlib.suppress(OSError):  # it is in nobody's way
+def clear_leftovers(folder: Path, *, older: float = 0.0) -> None:
+    """Remove what killed writers left in a folder and below it.
+
+    Args:
+        older: only what was last written to so many seconds ago. With 0 for nobody but who holds the folder's lock,
+            as nobody else writes there then.
+    """
+    for path in [path for pattern in LEFTOVERS for path in folder.rglob(pattern)]:
+        with contextlib.suppress(OSError):  # it is in nobody's way
+            if time.time() - path.stat().st_mtime >= older:
                 path.unlink()
 
 

@@ -13,7 +13,7 @@ from vitbench.baselines import Measurement
 from vitbench.errors import UserError
 from vitbench.identity import digest
 from vitbench.metrics import METRICS
-from vitbench.records import Record
+from vitbench.records import Record, misplaced
 
 RUNS, RECORDED = "runs", "recorded baselines"
 CELL = ("kind", "model", "objective", "dataset", "budget")
@@ -125,9 +125,10 @@ def _newest(values: Iterable[Value]) -> tuple[tuple[Value, ...], int]:
 
 
 def _of_runs(folder: Path, problems: list[str]) -> Iterator[Value]:
+    astray = misplaced(folder)
     for path in sorted(folder.glob("*/record*.json")):
-        if path.name != "record.json":
-            problems.append(f"{path}: left out, another record of a run that has one")
+        if path in astray:
+            problems.append(f"{path}: left out, {astray[path]}")
             continue
         try:
             found = list(of_record(volumes.check_record(path.read_bytes(), path.parent.name)))

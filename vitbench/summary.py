@@ -205,6 +205,7 @@ def write_report(session: Session, folder: Path) -> Path:
             if baselines.cell_of(case, budget, "loss")[:-1] in shown:
                 found.take(record, session.store.folder(identity), machine="")
             links[record.key[:12]] = _link(session.store.folder(identity) / "record.json", folder)
+    session.store.note_misplaced()
     material = Material(
         papers=list(session.papers.values()),
         results=Results(measured),

@@ -17,7 +17,7 @@ import plain_loop
 import torch
 from speed_report import EQUAL, MODELS, Report
 from torch import Tensor
-from workbench import STEPS_COMPARED, Bench, Step
+from workbench import Bench, Step
 
 from vitbench import build, cost
 from vitbench.engine import CudaGraphs, Engine
@@ -34,7 +34,7 @@ Values = dict[str, Any]
 
 def ceiling_of_products(bench: Bench, report: Report) -> Values:
     """Rates of bf16 products of random matrices: a large square one, and those of the ViT at its batch."""
-    large, rows = (256, 512) if bench.tiny else (8192, 8192)
+    large, rows = (64, 8) if bench.tiny else (8192, 8192)
     shapes = {"peak": (large, large, large)} | {name: (rows, k, n) for name, (k, n) in SHAPES.items()}
     shapes |= {f"{name}_dw": (k, rows, n) for name, (k, n) in SHAPES.items()}
     sides = {}
@@ -78,7 +78,7 @@ def counts(model: str, bench: Bench, report: Report) -> Values:
 
 
 def equivalence(model: str, terms: str, engines: Sequence[str], bench: Bench, report: Report) -> Values:
-    """Largest relative difference of the losses of 20 steps in fp32 from eager's; `again` is eager once more."""
+    """Largest relative difference of the losses of some steps in fp32 from eager's; `again` is eager once more."""
     torch.compiler.reset()  # so that no limit on recompilations is met
     one = bench.run(model, terms, "fp32")
     plain, values = _losses(bench, one, Engine()), {}
@@ -98,9 +98,9 @@ def _losses(bench: Bench, one: Identity, engine: Engine) -> Tensor:
     step = engine.stepper(learner)
     learner.begin(0, order=torch.arange(len(bench.data)), seeds=dict.fromkeys(DRAWS, 0))
     torch.manual_seed(0)
-    for _ in range(STEPS_COMPARED):
+    for _ in range(bench.steps_compared):
         step()
-    return learner.plan.losses[:STEPS_COMPARED].double().cpu()
+    return learner.plan.losses[: bench.steps_compared].double().cpu()
 
 
 def steps(model: str, precision: str, bench: Bench, report: Report) -> Values:
@@ -134,7 +134,7 @@ def plain(model: str, bench: Bench, report: Report) -> Values:
     epoch()
     bench.notes += engine.said
     name = "ours" if engine.name == "graph" else f"ours_fell_to_{engine.name}"
-    workers = min(8, os.cpu_count() or 1)
+    workers = 1 if bench.tiny else min(8, os.cpu_count() or 1)
     on_cpu = bench.noise(bench.images)
     batches = plain_loop.loaded(on_cpu, batch=phase.batch_size, workers=workers, device=bench.device)
     ready = plain_loop.ready(on_cpu, batch=phase.batch_size, device=bench.device)
@@ -142,7 +142,7 @@ def plain(model: str, bench: Bench, report: Report) -> Values:
         side: plain_loop.PlainLoop(build.model_of(one).to(bench.device), given, phase, bench.device)
         for side, given in (("plain", batches), ("plain_on_a_ready_batch", ready))
     }
-    count = 4 if bench.tiny else 200
+    count = 2 if bench.tiny else 200
     taken: dict[str, list[float]] = {name: [], **{side: [] for side in loops}}
     for _ in range(2):
         taken[name].append(1e3 * bench.seconds(epoch) / learner.steps_per_epoch)

@@ -21,7 +21,7 @@ from vitbench.selection import Selection
 
 PAPER, TABLE, DATASET = "floros2024", "4.6", "cifar10"  # the table has a row for each set of terms
 AUGMENTATION = (Call(name="crop", arguments={"padding": 4}), Call(name="flip"))
-STEPS_COMPARED = 20
+STEPS_COMPARED, TINY_STEPS_COMPARED = 20, 4
 Step = Callable[[], object]
 
 
@@ -34,9 +34,14 @@ class Bench:
     notes: list[str] = field(default_factory=list)
 
     @property
+    def steps_compared(self) -> int:
+        """Steps whose losses are compared between engines."""
+        return TINY_STEPS_COMPARED if self.tiny else STEPS_COMPARED
+
+    @property
     def images(self) -> int:
         """Of the training set: CIFAR's, or the least that the comparison of losses needs."""
-        return 64 * STEPS_COMPARED if self.tiny else 50_000
+        return 64 * self.steps_compared if self.tiny else 50_000
 
     @property
     def budget(self) -> Budget:

@@ -7,7 +7,7 @@ from vitbench import compare
 from vitbench.case import Budget, Case
 from vitbench.errors import UserError
 from vitbench.papers import Paper
-from vitbench.records import write_atomically, write_whole
+from vitbench.records import clear_leftovers, write_atomically, write_whole
 from vitbench.report import (
     board_page,
     conclusions,
@@ -31,6 +31,7 @@ from vitbench.report.results import Place, Results
 from vitbench.selection import sizes, trained
 from vitbench.tables import Table
 
+ABANDONED = 3600.0  # seconds; another session may be writing the same report
 FIGURES = "figures"  # folder beside the pages
 MACS_NOTE = """\
 MACs are of one image at inference, each column in its own convention: `matmul+conv` counts matrix products and
@@ -69,6 +70,7 @@ def write(folder: Path, material: Material) -> list[Path]:
         UserError: if the folder has a README.md that is not ours.
     """
     check(folder)
+    clear_leftovers(folder, older=ABANDONED)
     index = folder / "README.md"
     written = [index]
     for paper in material.papers:
