@@ -62,6 +62,10 @@ class Objective:
     summands: tuple[WeightedTerm, ...]
 
     def __str__(self) -> str:
+        return self._text
+
+    @cached_property
+    def _text(self) -> str:
         return " + ".join(map(str, self.summands))
 
     def __iter__(self) -> Iterator[WeightedTerm]:

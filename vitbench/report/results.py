@@ -1,6 +1,6 @@
 """Measurements by cell, with mean, spread and number of seeds: what every table of a report is made of."""
 
-import statistics
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
@@ -58,9 +58,12 @@ class Results:
             where = one.precision if METRICS[one.metric].portable else place_of(one)
             kept[one.cell, one.seed, where] = one
         self.measurements = sorted(kept.values(), key=lambda one: (one.cell, one.seed, place_of(one)))
-        self.cells: dict[tuple[str, ...], dict[str, Measurement]] = {}
-        for cell, group in groupby(self.measurements, key=lambda one: one.cell):
-            self.cells[cell] = self._shown(list(group), place)
+        self.groups = {cell: list(group) for cell, group in groupby(self.measurements, key=lambda one: one.cell)}
+        self._look(place)
+
+    def _look(self, place: Place | None) -> None:
+        self.cells = {cell: self._shown(group, place) for cell, group in self.groups.items()}
+        self._values: dict[tuple[str, ...], Value | None] = {}  # that were asked for
 
     @staticmethod
     def _shown(group: list[Measurement], place: Place | None) -> dict[str, Measurement]:
@@ -79,7 +82,10 @@ class Results:
 
     def on(self, place: Place) -> "Results":
         """The same with the speeds of one place."""
-        return Results(self.measurements, place=place)
+        other = Results(())
+        other.measurements, other.groups = self.measurements, self.groups
+        other._look(place)
+        return other
 
     def of(self, case: Case, budget: str, metric: str) -> dict[str, Measurement]:
         """Per seed, the measurement of a case."""
@@ -88,7 +94,10 @@ class Results:
 
     def value(self, case: Case, budget: str, metric: str) -> Value | None:
         """Mean and spread of a case, or None where nothing was measured."""
-        return _value([one.value for one in self.of(case, budget, metric).values()])
+        cell = cell_of(case, budget, metric)
+        if cell not in self._values:
+            self._values[cell] = _value([one.value for one in self.of(case, budget, metric).values()])
+        return self._values[cell]
 
     def gain(self, case: Case, budget: str, metric: str) -> Value | None:
         """The case minus its plain baseline, paired by seed and of one precision."""
@@ -109,5 +118,6 @@ def place_of(one: Measurement) -> Place:
 def _value(values: list[float]) -> Value | None:
     if not values:
         return None
-    spread = statistics.stdev(values) if len(values) > 1 else None
-    return Value(mean=statistics.mean(values), spread=spread, n=len(values))
+    mean, n = math.fsum(values) / len(values), len(values)
+    spread = math.sqrt(math.fsum((one - mean) ** 2 for one in values) / (n - 1)) if n > 1 else None
+    return Value(mean=mean, spread=spread, n=n)
