@@ -300,10 +300,10 @@ class Case:
 
     @cached_property
     def plain_notation(self) -> str:
-        """The objective without the arguments that only repeat the paper's defaults: the form that cells are told by."""
+        """The objective without the arguments that only repeat the paper's defaults, as cells are told by."""
         return str(self.objective.without_arguments(self.defaults))
 
-    @property
+    @cached_property
     def column(self) -> str:
         """The data set as the page names it, of which this may be another split."""
         return next((page for page, split in self.recipe.splits.items() if split == self.dataset), self.dataset)

@@ -82,22 +82,24 @@ class Identity:
 
     @cached_property
     def _text(self) -> str:
+        return json.dumps(self._plain, sort_keys=True)
+
+    @cached_property
+    def _plain(self) -> dict[str, Any]:
         plain: dict[str, Any] = json.loads(json.dumps(asdict(self, dict_factory=_kept), default=dict))
         for name, nothing in LATER.items():
             if plain[name] == nothing:
                 del plain[name]
         if self.pretraining is not None:
-            plain["pretraining"] = self.pretraining.content()
-        return json.dumps(plain | {"objective": str(self.objective)}, sort_keys=True)
+            plain["pretraining"] = self.pretraining._plain
+        return plain | {"objective": str(self.objective)}
 
     def under(self, seed: int) -> "Identity":
         """The same run under another seed, that of its pre-training too; what all seeds share is written out once."""
         before = self.pretraining and self.pretraining.under(seed)
         other = replace(self, seed=seed, pretraining=before)
-        plain = self.content() | {"seed": seed}
-        if before:
-            plain["pretraining"] = before.content()
-        vars(other)["_text"] = json.dumps(plain, sort_keys=True)  # where cached_property keeps it
+        beside = {"pretraining": before._plain} if before else {}
+        vars(other)["_plain"] = self._plain | {"seed": seed} | beside  # where cached_property keeps it
         return other
 
     @cached_property

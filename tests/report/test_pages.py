@@ -342,7 +342,7 @@ def test_figures_are_written_beside_the_page_and_shown_in_it(tmp_path, pretraine
         "tan2024-quick-1-training.svg",
     ]
     assert all(len(alt) > 40 and len(caption) > 20 for alt, _, caption in shown)
-    assert [path.read_bytes()[:4] for path in figures] == [b"<?xm", b"\x89PNG", b"\x89PNG", b"<?xm"]
+    assert [path.read_bytes()[:4] for path in figures] == [b"<svg", b"\x89PNG", b"\x89PNG", b"<svg"]
     content = {path: path.read_bytes() for path in figures}
     pages.write(folder, pretrained[1])
     assert {path: path.read_bytes() for path in figures} == content

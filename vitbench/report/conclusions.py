@@ -103,4 +103,4 @@ def _error(value: Value | None, metric: str, dataset: str) -> float:
 
 
 def _rows_of(cases: Sequence[Case], model: str, dataset: str) -> list[Case]:
-    return [case for case in cases if (case.model.name, case.column) == (model, dataset)]
+    return [case for case in cases if case.model.name == model and case.column == dataset]

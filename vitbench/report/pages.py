@@ -26,7 +26,7 @@ from vitbench.report import (
     tables,
 )
 from vitbench.report.gallery import Drawing
-from vitbench.report.markdown import Grid, escaped
+from vitbench.report.markdown import Grid, code, escaped, leading
 from vitbench.report.results import Place, Results
 from vitbench.selection import sizes, trained
 from vitbench.tables import Table
@@ -133,8 +133,8 @@ def _index(material: Material) -> str:
 
 
 def _sections(paper: Paper, material: Material) -> Iterator[str]:
-    yield f"# {escaped(paper.title)}"
-    yield f"{escaped(paper.authors)}, {paper.year}. {escaped(paper.venue)} (`{paper.name}`)."
+    yield f"# {leading(paper.title)}"
+    yield f"{leading(paper.authors)}, {paper.year}. {escaped(paper.venue)} ({code(paper.name)})."
     if Budget.PAPER in material.cases:
         yield from _summary(paper, material)
     yield from _recipes(paper, material)
@@ -177,7 +177,7 @@ def _summary(paper: Paper, material: Material) -> Iterator[str]:
     standings = list(counts.standings(paper))
     if standings:
         yield "What keeps printed cells from being run as this stands:"
-        yield "\n".join(f"- {escaped(one)}." for one in standings)
+        yield "\n".join(f"- {leading(one)}." for one in standings)
 
 
 def _recipes(paper: Paper, material: Material) -> Iterator[str]:
@@ -245,8 +245,8 @@ def _quick(paper: Paper, material: Material) -> Iterator[str]:
     if grids:
         yield from (f"## `{Budget.QUICK}` budget", QUICK_NOTE)
     for names, dataset, grid in grids.values():
-        several = len(names) > 1
-        yield f"### Table{'s' * several} {', '.join(names)} in {'their' if several else 'its'} quick form, `{dataset}`"
+        of = "Tables {} in their" if len(names) > 1 else "Table {} in its"
+        yield f"### {of.format(', '.join(names))} quick form, {code(dataset)}"
         yield markdown.table(grid)
 
 
@@ -262,7 +262,7 @@ def _figures(paper: Paper, material: Material) -> Iterator[str]:
     if drawings:
         yield "## Figures"
     for drawing in drawings:
-        yield f"{markdown.image(drawing.alt, f'{FIGURES}/{drawing.name}')}\n\n{escaped(drawing.caption)}"
+        yield f"{markdown.image(drawing.alt, f'{FIGURES}/{drawing.name}')}\n\n{leading(drawing.caption)}"
 
 
 def _drawings(paper: Paper, material: Material) -> list[Drawing]:
@@ -288,14 +288,14 @@ def _remarks(paper: Paper, material: Material) -> Iterator[str]:
     if lines:
         yield "## Stale or invalid"
         yield "Stale: recorded by another version of what the value depends on. Invalid: it failed its own checks."
-        yield "\n".join(f"- {escaped(line)}" for line in lines)
+        yield "\n".join(f"- {leading(line)}" for line in lines)
 
 
 def _problems(material: Material) -> Iterator[str]:
     problems = [*material.problems, *material.kept.problems]
     if problems:
         yield "## Left out"
-        yield "\n".join(f"- {escaped(problem)}" for problem in problems)
+        yield "\n".join(f"- {leading(problem)}" for problem in problems)
 
 
 def _of(table: Table, paper: Paper, cases: Iterable[Case]) -> Iterator[Case]:
