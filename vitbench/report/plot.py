@@ -60,9 +60,9 @@ class Series:
     names: Sequence[str] = ()
 
     @property
-    def look(self) -> tuple[str, str | None]:
+    def look(self) -> tuple[object, ...]:
         """What its entry of a legend looks like, whichever panel it is in."""
-        return self.colour, self.stroke if not self.marker or self.stroke is not None else self.marker
+        return self.colour, self.stroke, self.stroke is None and self.marker, self.is_filled
 
     def reach(self, axis: str) -> Iterator[float]:
         """Every number that an axis, "x" or "y", must show."""
@@ -132,7 +132,7 @@ class Plot:
 
 def _entries(panels: Sequence[Panel]) -> list[Series]:
     """One for each look; of what looks alike the first says what it is."""
-    found: dict[tuple[str, str | None, str], Series] = {}
+    found: dict[tuple[object, ...], Series] = {}
     for one in (entry for panel in panels for entry in panel.entries()):
         found.setdefault((*one.look, one.label if one.stroke == "1 2" else ""), one)
     return list(found.values())
@@ -258,7 +258,8 @@ class _Axes:
 
     def _names(self, series: Sequence[Series]) -> None:
         """Names of points, each as near to its own as those that are there already let it."""
-        taken: list[tuple[float, float, float]] = []  # from, to, y
+        markers = [self.place(x, y) for one in self.panel.series for x, y in zip(one.x, one.y, strict=True)]
+        taken = [(x - 6, x + 6, y) for x, y in markers]  # from, to, y
         for one in series:
             for name, x, y in sorted(zip(one.names, one.x, one.y, strict=True), key=lambda point: -point[2]):
                 place, wide = self.place(x, y), LETTER * SMALL * len(name)
@@ -318,6 +319,8 @@ def _ticks(panel: Panel, axis: str) -> list[tuple[float, str]]:
         values = [factor * 10.0**decade for decade in decades for factor in (1, 2, 5)]
         shown = [value for value in values if low <= value <= high]
     else:
+        shown = []
+    if len(shown) < 3:  # linear, or too short for such steps
         step = _step(high - low)
         shown = [step * count for count in range(math.ceil(low / step), math.floor(high / step) + 1)]
     return [(value, f"{value + 0.0:.6g}") for value in shown]
