@@ -40,6 +40,8 @@ def test_what_was_not_run_has_no_row_and_two_budgets_have_a_column(paper, measur
     assert differences.differences(paper, Results([]), ["paper"]) == []
     made = [measured("vit", "ce", "cifar10", 62.0), measured("vit", "ce", "cifar10", 50.0, budget="short")]
     assert [one["Budget"] for one in rows_of(paper, made, ("paper", "short"))] == ["paper", "short"]
+    assert [one["Budget"] for one in rows_of(paper, made[1:], ("paper", "short"))] == ["short"]
+    assert "Budget" not in rows_of(paper, made[:1])[0]
 
 
 def test_a_forest_has_ours_with_its_interval_and_the_printed_gain_in_each_row(paper, measured):

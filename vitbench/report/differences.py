@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from vitbench.baselines import cell_of
+from vitbench.case import Budget
 from vitbench.metrics import METRICS
 from vitbench.papers import Paper
 from vitbench.report import costs, tables
@@ -76,8 +77,8 @@ def _of(paper: Paper, results: Results, budget: str) -> Iterator[Difference]:
 
 
 def difference_table(found: Sequence[Difference]) -> Grid:
-    """A row for each; budget and recipe where there are several."""
-    by_budget = len({one.budget for one in found}) > 1
+    """A row for each; with the budget where it is not the paper's own alone, and the recipe where there are several."""
+    by_budget = {one.budget for one in found} != {Budget.PAPER}
     by_recipe = len({one.cell.case.recipe.name for one in found}) > 1
     headers = ["Table", *["Budget"] * by_budget, *["Recipe"] * by_recipe, "Data", "Model", "Loss"]
     headers += ["ours", "printed", "difference", "gain, ours", "gain, printed", "95 % interval", "verdict", "cost"]
