@@ -607,3 +607,18 @@ def test_a_step_of_several_views_is_timed_as_such():
     )
     assert one.key != other.key
     assert other.phases[0].views == VIEWS
+
+
+def test_a_run_under_another_seed_is_the_one_that_is_made_with_it():
+    first = Pretraining(objective=parse("mae"), dataset="", phases=(PHASE,), quick=(TINY,))
+    for one in (CASE, case(recipe=replace(RECIPE, pretraining=first))):
+        asked = run_of(one, seed=7)
+        derived = run_of(one).under(7)
+        assert derived == asked
+        assert (derived.key, derived.content()) == (asked.key, digest_of(asked))
+
+
+def digest_of(one):
+    """The content, from a copy that has nothing written out yet."""
+    assert digest(one.content()) == one.key
+    return replace(one).content()

@@ -10,7 +10,7 @@ from scipy import stats
 
 from vitbench import statistics
 from vitbench.errors import UserError
-from vitbench.statistics import benjamini_hochberg, mcnemar, paired_bootstrap, paired_t, step_times, welch
+from vitbench.statistics import benjamini_hochberg, half_width, mcnemar, paired_bootstrap, paired_t, step_times, welch
 
 # Hours of sleep gained by ten patients with two drugs: Student 1908, Biometrika 6, 20; R's data set `sleep`.
 SLEEP = (
@@ -298,3 +298,14 @@ def test_nothing_is_refused():
 def test_importing_it_imports_no_scipy():
     code = "import sys, vitbench.statistics; assert not {'scipy', 'numpy', 'torch'} & sys.modules.keys()"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("numbers", [[1.0, 2.0], [3.0, 3.5, 4.75], [0.1, -0.4, 0.3, 0.25, 0.9]])
+def test_half_of_an_interval_of_a_mean_is_that_of_scipys_one_sample_test(numbers):
+    found = stats.ttest_1samp(numbers, 0.0).confidence_interval(0.95)
+    half = half_width(float(np.std(numbers, ddof=1)), len(numbers))
+    assert half == pytest.approx((found.high - found.low) / 2)
+    # One number more that spreads alike: a prediction interval.
+    assert half_width(1.0, len(numbers), beside=1) == pytest.approx(
+        stats.t.ppf(0.975, len(numbers) - 1) * (1 + 1 / len(numbers)) ** 0.5
+    )

@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,7 @@ class Measurement:
     commit: str
     date: str
 
-    @property
+    @cached_property
     def cell(self) -> tuple[str, ...]:
         """What it is a measurement of, whoever made it."""
         return (self.paper, self.model, self.objective, self.dataset, self.recipe, self.budget, self.metric)
@@ -64,8 +65,7 @@ HEADER = ",".join(_COLUMNS)
 
 def cell_of(case: Case, budget: str, metric: str) -> tuple[str, ...]:
     """The cell that a case's measurements of a metric belong to."""
-    objective = str(case.objective.without_arguments(case.defaults))
-    return (case.paper, case.model.name, objective, case.dataset, case.recipe.name, budget, metric)
+    return (case.paper, case.model.name, case.plain_notation, case.dataset, case.recipe.name, budget, metric)
 
 
 def measurements(case: Case, record: Record, *, machine: str) -> list[Measurement]:

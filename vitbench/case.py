@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from functools import cached_property
 
 from vitbench.objective import Call, Objective, Value, parse
 
@@ -290,19 +291,24 @@ class Case:
     reading: str = ""
     curves: bool = False
 
-    @property
+    @cached_property
     def id(self) -> str:
         """Plain and stable, without a character that pytest's `-k` cannot parse."""
         model, dataset = (re.sub(r"[^\w.+-]", ".", name) for name in (self.model.name, self.dataset))
         parts = (self.paper, self.table, model, self.objective.slug, dataset, self.reading)
         return "/".join(filter(None, parts))
 
-    @property
+    @cached_property
+    def plain_notation(self) -> str:
+        """The objective without the arguments that only repeat the paper's defaults, as cells are told by."""
+        return str(self.objective.without_arguments(self.defaults))
+
+    @cached_property
     def column(self) -> str:
         """The data set as the page names it, of which this may be another split."""
         return next((page for page, split in self.recipe.splits.items() if split == self.dataset), self.dataset)
 
-    @property
+    @cached_property
     def baseline(self) -> "Case":
         """The same experiment under plain cross-entropy, not pre-trained: what a method is compared with."""
         recipe = self.recipe.against or self.recipe.from_scratch

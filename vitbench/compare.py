@@ -189,15 +189,18 @@ def judge_size(measured: float | None, printed: float) -> ClaimVerdict:
     return ClaimVerdict.REPRODUCED if is_same else ClaimVerdict.DEVIATES
 
 
-def judge_gain(measured: float | None, printed: float | None, *, error: float) -> ClaimVerdict:
+def judge_gain(
+    measured: float | None, printed: float | None, *, error: float, apart: float | None = None
+) -> ClaimVerdict:
     """What a method adds to plain cross-entropy, here and in print: the sign first, for levels do not travel.
 
     Args:
         error: standard error of one such difference, in points.
+        apart: standard error of the distance of the two, in points; None: both were measured alike.
     """
     if measured is None or printed is None:
         return ClaimVerdict.NOT_RUN
-    deviates = abs(measured - printed) > Z95 * math.sqrt(2) * error
+    deviates = abs(measured - printed) > Z95 * (math.sqrt(2) * error if apart is None else apart)
     if abs(measured) <= Z95 * error:  # of no sign: undecided, unless it is too far from what was printed in any case
         return ClaimVerdict.DEVIATES if deviates else ClaimVerdict.UNDECIDED
     if measured * printed < 0:

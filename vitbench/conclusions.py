@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from itertools import product
 
 from vitbench.errors import UserError, unknown
@@ -219,6 +220,7 @@ def _quantifier(section: Section) -> str | int:
     return section.one_of("holds_for", ["all", "most"], "all")
 
 
+@lru_cache(maxsize=1_000)
 def _pattern(text: str, *, where: str = "") -> tuple[Objective, list[str]]:
     """An objective, and the names of its terms that stand for every weight and argument."""
     return parse(re.sub(r"\bany\s*\*", "", text), where=where), re.findall(r"\bany\s*\*\s*([\w.]+)", text)

@@ -76,19 +76,36 @@ class Identity:
     machine: Mapping[str, str] | None = None
 
     def content(self) -> dict[str, Any]:
-        """The same as plain data, as it stands in the record."""
-        plain: dict[str, Any] = json.loads(json.dumps(asdict(self, dict_factory=_kept), default=dict, sort_keys=True))
+        """The same as plain data, as it stands in the record; a new copy, to be changed at will."""
+        plain: dict[str, Any] = json.loads(self._text)
+        return plain
+
+    @cached_property
+    def _text(self) -> str:
+        return json.dumps(self._plain, sort_keys=True)
+
+    @cached_property
+    def _plain(self) -> dict[str, Any]:
+        plain: dict[str, Any] = json.loads(json.dumps(asdict(self, dict_factory=_kept), default=dict))
         for name, nothing in LATER.items():
             if plain[name] == nothing:
                 del plain[name]
         if self.pretraining is not None:
-            plain["pretraining"] = self.pretraining.content()
+            plain["pretraining"] = self.pretraining._plain
         return plain | {"objective": str(self.objective)}
+
+    def under(self, seed: int) -> "Identity":
+        """The same run under another seed, that of its pre-training too; what all seeds share is written out once."""
+        before = self.pretraining and self.pretraining.under(seed)
+        other = replace(self, seed=seed, pretraining=before)
+        beside = {"pretraining": before._plain} if before else {}
+        vars(other)["_plain"] = self._plain | {"seed": seed} | beside  # where cached_property keeps it
+        return other
 
     @cached_property
     def key(self) -> str:
         """Digest of the content."""
-        return digest(self.content())
+        return hashlib.sha256(self._text.encode()).hexdigest()
 
     @property
     def pixels(self) -> int:

@@ -10,7 +10,7 @@ import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from vitbench.errors import UserError
 
@@ -62,6 +62,10 @@ class Objective:
     summands: tuple[WeightedTerm, ...]
 
     def __str__(self) -> str:
+        return self._text
+
+    @cached_property
+    def _text(self) -> str:
         return " + ".join(map(str, self.summands))
 
     def __iter__(self) -> Iterator[WeightedTerm]:
@@ -134,15 +138,23 @@ def parse(text: str, *, where: str = "") -> Objective:
     Raises:
         UserError: if it is not a sum of weighted terms, or names a term twice.
     """
-    place = f"{where}: " if where else ""
+    try:
+        return _parsed(text)
+    except UserError as error:
+        raise UserError(f"{where}: {error}" if where else str(error)) from None
+
+
+@lru_cache(maxsize=10_000)
+def _parsed(text: str) -> Objective:
+    """The same; a paper's tables write each of theirs many times."""
     try:
         summands = [_summand(node) for node in _addends(_expression(text))]
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{place}cannot read the objective {_short(text)}: {error}; {EXAMPLE}") from None
+        raise UserError(f"cannot read the objective {_short(text)}: {error}; {EXAMPLE}") from None
     names = [summand.name for summand in summands]
     for name in names:
         if names.count(name) > 1:
-            raise UserError(f"{place}the objective {_short(text)} names {name!r} twice; add the weights up, {EXAMPLE}")
+            raise UserError(f"the objective {_short(text)} names {name!r} twice; add the weights up, {EXAMPLE}")
     return Objective(summands=tuple(sorted(summands, key=lambda one: (one.name != "ce", one.name))))
 
 

@@ -51,6 +51,15 @@ class Paper:
         return (case for table in self.tables for case in table.cases)
 
     @cached_property
+    def datasets_of(self) -> dict[str, list[str]]:
+        """Data sets that each model is printed with, by name; of the empty name those of all models."""
+        found: dict[str, set[str]] = {}
+        for case in self.cases:
+            for model in (case.model.name, ""):
+                found.setdefault(model, set()).add(case.dataset)
+        return {model: sorted(datasets) for model, datasets in found.items()}
+
+    @cached_property
     def unweighed(self) -> frozenset[tuple[str, ...]]:
         """Sets of terms that are printed with one choice of weights and arguments, so that there was none to settle."""
         found: dict[tuple[str, ...], set[str]] = {}

@@ -140,15 +140,11 @@ def sizes(papers: Iterable[Paper], cases: Iterable[Case]) -> list[Case]:
     The data sets are those that the model is printed with, whatever the budget, for so are the sizes, and those of the
     whole paper for a model that a user adds; of several with as many classes and pixels, the first by name.
     """
-    columns: dict[tuple[str, str], set[str]] = {}
-    for paper in papers:
-        for case in paper.cases:
-            for model in (case.model.name, ""):
-                columns.setdefault((paper.name, model), set()).add(case.dataset)
+    printed = {paper.name: paper.datasets_of for paper in papers}
     found = (
         _untabled(replace(case, dataset=one), "size")
         for case in cases
-        for one in sorted(columns.get((case.paper, case.model.name)) or columns[case.paper, ""])
+        for one in printed[case.paper].get(case.model.name) or printed[case.paper][""]
     )
     counted: dict[tuple[str, int, int], Case] = {}
     for case in _once(found):

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 
 from vitbench.errors import UserError
 
@@ -88,6 +89,24 @@ def paired_t(first: Sequence[float], second: Sequence[float], *, confidence: flo
     result = ttest_1samp(differences, 0.0)
     low, high = result.confidence_interval(confidence)
     return Comparison(test=name, n=n, effect=effect, low=float(low), high=float(high), p=float(result.pvalue))
+
+
+def half_width(spread: float, n: int, *, beside: int = 0, confidence: float = CONFIDENCE) -> float:
+    """Half of the interval of the mean of n numbers, by Student's t.
+
+    Args:
+        spread: their sample standard deviation.
+        beside: of the difference of this mean from that of so many others, of which it is only known that they would
+            spread alike.
+    """
+    return _quantile(n - 1, confidence) * spread * math.sqrt(1 / n + (1 / beside if beside else 0.0))
+
+
+@cache
+def _quantile(freedom: int, confidence: float) -> float:
+    from scipy.special import stdtrit
+
+    return float(stdtrit(freedom, (1 + confidence) / 2))
 
 
 def paired_bootstrap(

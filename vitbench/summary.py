@@ -197,14 +197,19 @@ def write_report(session: Session, folder: Path) -> Path:
     measured: list[baselines.Measurement] = []
     links: dict[str, str] = {}
     findings: list[Finding] = []
+    sharing: dict[str, tuple[Identity, list[Case]]] = {}
     for case, identity in wanted(session, cases):
+        sharing.setdefault(identity.key, (identity, []))[1].append(case)
+    root = folder.resolve()
+    for identity, owners in sharing.values():
         record = session.store.read(identity)
         if record is not None:
-            measured += baselines.measurements(case, record, machine="")
-            findings += invalid(case, [record])
-            if baselines.cell_of(case, budget, "loss")[:-1] in shown:
-                found.take(record, session.store.folder(identity), machine="")
-            links[record.key[:12]] = _link(session.store.folder(identity) / "record.json", folder)
+            findings += [one for case in owners for one in invalid(case, [record])]
+            for cell, case in {baselines.cell_of(one, budget, "loss")[:-1]: one for one in owners}.items():
+                measured += baselines.measurements(case, record, machine="")
+                if cell in shown:
+                    found.take(record, session.store.folder(identity), machine="")
+            links[record.key[:12]] = _link(session.store.folder(identity) / "record.json", root)
     session.store.note_misplaced()
     material = Material(
         papers=list(session.papers.values()),
@@ -219,8 +224,8 @@ def write_report(session: Session, folder: Path) -> Path:
 
 
 def _link(path: Path, folder: Path) -> str:
-    """A file as a page in `folder` links to it; relative, so that both can be moved together."""
-    return quote(Path(os.path.relpath(path.resolve(), folder.resolve())).as_posix())
+    """A file as a page in `folder`, which is resolved, links to it; relative, so that both can be moved together."""
+    return quote(Path(os.path.relpath(path.resolve(), folder)).as_posix())
 
 
 def wanted(session: Session, cases: Sequence[Case]) -> Iterator[tuple[Case, Identity]]:
@@ -229,11 +234,9 @@ def wanted(session: Session, cases: Sequence[Case]) -> Iterator[tuple[Case, Iden
     from vitbench.selection import sizes, timings, trained
 
     for case in cases:
-        yield from (
-            (one, session.run_of(one, seed))
-            for one in case.needed(session.options.budget)
-            for seed in session.options.all_seeds
-        )
+        for one in case.needed(session.options.budget):
+            first = session.run_of(one, session.options.first_seed)
+            yield from ((one, first.under(seed)) for seed in session.options.all_seeds)
     stepping = list(trained(cases, session.options.budget))
     yield from ((case, identity.of_size(case)) for case in sizes(session.papers.values(), stepping))
     machines = session.store.machines()

@@ -70,19 +70,21 @@ def test_the_page_of_a_paper_of_several_recipes_is_what_it_was(twofold, material
 
 
 def test_every_paper_has_its_page_and_the_index_leads_there(tmp_path, paper, material):
-    index, page, *_ = pages.write(tmp_path / "new" / "report", material)
+    index, page, *figures = pages.write(tmp_path / "new" / "report", material)
     assert (index.name, page.name) == ("README.md", "small2026.md")
     assert page.read_text(encoding="utf-8") == pages.page(paper, material)
     links = re.findall(r"\]\(([^)]*)\)", index.read_text(encoding="utf-8"))
     assert page.name in links
     assert all((index.parent / link).exists() for link in links)
+    assert [one.name for one in figures if one.parent.name == pages.FIGURES] == ["small2026-paper-gains.svg"]
     assert "| 13 of 17" in index.read_text(encoding="utf-8")
 
 
 def test_writing_twice_changes_nothing(tmp_path, material):
-    first = {path: path.read_bytes() for path in pages.write(tmp_path, material)}
-    assert {path: path.read_bytes() for path in pages.write(tmp_path, material)} == first
-    assert sorted(tmp_path.glob("*.md")) == sorted(first)
+    folder = tmp_path / "report"
+    first = {path: path.read_bytes() for path in pages.write(folder, material)}
+    assert {path: path.read_bytes() for path in pages.write(folder, material)} == first
+    assert sorted(one for one in folder.rglob("*") if one.is_file()) == sorted(first)
 
 
 def grids(page):
@@ -94,7 +96,7 @@ def grids(page):
 
 def test_every_table_has_as_many_cells_in_each_row_as_in_its_heading(paper, material):
     found = list(grids(pages.page(paper, material)))
-    assert len(found) == 8
+    assert len(found) == 9
     for grid in found:
         assert len({len(row) for row in grid}) == 1
         assert set("".join(grid[1])) == {"-"}
@@ -162,7 +164,7 @@ def quick_only(paper, material):
 
 def test_every_table_of_a_paper_of_several_recipes_has_as_many_cells_in_each_row(twofold, material_of_twofold):
     found = list(grids(pages.page(twofold, material_of_twofold)))
-    assert len(found) == 14
+    assert len(found) == 15
     for grid in found:
         assert len({len(row) for row in grid}) == 1
 
@@ -226,7 +228,7 @@ def test_quick_on_two_data_sets_is_two_tables(paper, material, measured):
 
 def test_with_nothing_measured_a_page_still_shows_what_is_printed(paper, material):
     page = pages.page(paper, replace(material, results=Results([])))
-    assert "Printed cells under the paper's own budget: 17 not run." in page
+    assert "printed cells under the paper's own budget: 17 not run." in page
     assert "### Table 1 (page 3)" in page
     assert "## Runs" not in page
     assert "## Speed" not in page
@@ -254,7 +256,15 @@ def test_several_precisions_are_said(paper, material, measured):
 
 def test_verdicts_are_counted(paper, material):
     page = pages.page(paper, material)
-    assert "Printed cells under the paper's own budget: 6 reproduced, 5 deviates, 2 opposite sign, 4 not run." in page
+    assert "printed cells under the paper's own budget: 9 reproduced, 2 deviates, 2 opposite sign, 4 not run." in page
+
+
+def test_a_page_begins_with_score_differences_and_conclusions(paper, material):
+    headings = re.findall(r"^## .*", pages.page(paper, material), re.MULTILINE)
+    assert headings[:2] == ["## Differences", "## Conclusions of the text"]
+    head = pages.page(paper, material).partition("## Differences")[0]
+    assert "**Reproduction score**" in head
+    assert len(head.splitlines()) < 8
 
 
 def test_papers_do_not_mix(paper, material, measured):
@@ -334,7 +344,7 @@ def test_figures_are_written_beside_the_page_and_shown_in_it(tmp_path, pretraine
     folder = tmp_path / "a report"
     _, page, *others = pages.write(folder, pretrained[1])
     figures = [one for one in others if one.parent.name == pages.FIGURES]
-    text = page.read_text(encoding="utf-8").partition("## Figures\n")[2].partition("\n## ")[0]
+    text = page.read_text(encoding="utf-8").partition("## Curves and pictures\n")[2].partition("\n## ")[0]
     shown = re.findall(r"!\[([^]]+)\]\(([^)]+)\)\n\n(.+)\n", text)
     assert [folder / target for _, target, _ in shown] == figures
     assert [path.name for path in figures] == [
@@ -344,7 +354,7 @@ def test_figures_are_written_beside_the_page_and_shown_in_it(tmp_path, pretraine
         "tan2024-quick-1-training.svg",
     ]
     assert all(len(alt) > 40 and len(caption) > 20 for alt, _, caption in shown)
-    assert [path.read_bytes()[:4] for path in figures] == [b"<?xm", b"\x89PNG", b"\x89PNG", b"<?xm"]
+    assert [path.read_bytes()[:4] for path in figures] == [b"<svg", b"\x89PNG", b"\x89PNG", b"<svg"]
     content = {path: path.read_bytes() for path in figures}
     pages.write(folder, pretrained[1])
     assert {path: path.read_bytes() for path in figures} == content
@@ -352,7 +362,9 @@ def test_figures_are_written_beside_the_page_and_shown_in_it(tmp_path, pretraine
 
 
 def test_a_page_without_figures_has_no_section_and_no_folder(tmp_path, paper, material):
+    material = replace(material, results=Results([]))
     assert "## Figures" not in pages.page(paper, material)
+    assert "## Curves and pictures" not in pages.page(paper, material)
     pages.write(tmp_path / "report", material)
     assert not (tmp_path / "report/figures").exists()
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from vitbench.case import Case, Recipe
+from vitbench.report.markdown import code
 from vitbench.tables import Table
 
 
@@ -88,7 +89,7 @@ def by_protocol(table: Table, protocol: str = "") -> list[list[Case]]:
 
 def names(recipes: Sequence[Recipe]) -> str:
     """Such as `paper` and `code`, in Markdown."""
-    shown = [f"`{one.name}`" for one in recipes]
+    shown = [f"{code(one.name)}" for one in recipes]
     return " and ".join(filter(None, (", ".join(shown[:-1]), shown[-1])))
 
 

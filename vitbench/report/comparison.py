@@ -35,7 +35,7 @@ def lines(paired: Paired) -> Iterator[str]:
     said += paired.notes
     if said:
         yield ""
-        yield from (f"- {markdown.escaped(one)}" for one in said)
+        yield from (f"- {markdown.leading(one)}" for one in said)
 
 
 def grid(rows: Iterable[Row]) -> Grid:

@@ -94,13 +94,14 @@ class _Ours:
 
 
 def _error(value: Value | None, metric: str, dataset: str) -> float:
-    """Standard error of a mean: none of a count, of percentages that of the test images, else of several seeds."""
+    """Standard error of a mean: none of a count, that over seeds, else of percentages that of the test images."""
     if value is None or metric in costs.SIZES:
         return 0.0
     if METRICS[metric].unit in ("%", "points"):
-        return compare.standard_error(value.mean, test_images(dataset) or 1)
+        half = value.half()
+        return compare.standard_error(value.mean, test_images(dataset) or 1) if half is None else half / compare.Z95
     return math.inf if value.spread is None else value.spread / math.sqrt(value.n)
 
 
 def _rows_of(cases: Sequence[Case], model: str, dataset: str) -> list[Case]:
-    return [case for case in cases if (case.model.name, case.column) == (model, dataset)]
+    return [case for case in cases if case.model.name == model and case.column == dataset]

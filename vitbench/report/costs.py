@@ -99,9 +99,31 @@ def _size(paper: Paper, table: Table, one: Printed, results: Results) -> Size:
 
 def counted(paper: Paper, case: Case, metric: str, results: Results) -> Value | None:
     """What was counted of a case's network, as it is for as many classes as the case's data set has."""
-    classes = constant(case.dataset, "CLASSES")
-    found = [one for one in sizes([paper], [case]) if constant(one.dataset, "CLASSES") == classes]
+    key = (paper.name, case.model.name, str(case.objective), case.dataset, case.recipe.name)
+    if key not in results.memo:
+        classes = constant(case.dataset, "CLASSES")
+        results.memo[key] = [one for one in sizes([paper], [case]) if constant(one.dataset, "CLASSES") == classes]
+    found = results.memo[key]
     return results.value(found[0], Budget.PAPER, metric) if found else None
+
+
+def cost(paper: Paper, case: Case, results: Results, budget: str) -> str:
+    """What a row costs, in short: parameters and MACs of the network, then a training step in plain `ce` steps.
+
+    The step as it was timed under the budget, first place by name, else its MACs, with a word that says so.
+    """
+    counts = [(counted(paper, case, name, results), unit) for name, unit in (("params", "M"), ("macs", "G"))]
+    shown = [f"{value.mean:.3g} {unit}" for value, unit in counts if value]
+    if case.is_baseline:
+        return ", ".join(shown)
+    timed_case = timings([case])[0]
+    places = results.places(case.paper, budget)
+    steps = (results.on(place).value(timed_case, budget, "step_ratio") for place in places)
+    step = next(filter(None, steps), None)
+    macs = counted(paper, case, "training_macs_ratio", results)
+    if step or macs:
+        shown.append(f"x{step.mean:.2f} (step)" if step else f"x{macs.mean:.2f} (MACs)" if macs else "")
+    return ", ".join(shown)
 
 
 def printed_size_table(found: Iterable[Size]) -> Grid:

@@ -23,6 +23,9 @@ SIZES = "sizes"
 
 def verdicts(paper: Paper, results: Results) -> dict[str, Counter[str]]:
     """Verdicts under the paper's own budget by name of the recipe, then those on sizes of networks."""
+    if ("verdicts", paper.name) in results.memo:
+        known: dict[str, Counter[str]] = results.memo["verdicts", paper.name]
+        return known
     found: dict[str, Counter[str]] = {}
     for table in paper.tables:
         for block in blocks(table):
@@ -32,7 +35,18 @@ def verdicts(paper: Paper, results: Results) -> dict[str, Counter[str]]:
                 if printed:
                     found.setdefault(recipe.name, Counter()).update(str(cell.verdict) for cell in printed)
     counted = Counter(str(one.verdict) for one in costs.printed_sizes(paper, results))
-    return found | ({SIZES: counted} if counted else {})
+    found |= {SIZES: counted} if counted else {}
+    results.memo["verdicts", paper.name] = found
+    return found
+
+
+def scores(paper: Paper, results: Results) -> dict[str, list[str]]:
+    """By protocol, how many printed cells have each verdict, in the order of `ORDER`; sizes of networks last."""
+    found: dict[str, Counter[str]] = {}
+    for name, verdicts_of in verdicts(paper, results).items():
+        protocol = paper.recipes[name].protocol if name in paper.recipes else name
+        found.setdefault(protocol, Counter()).update(verdicts_of)
+    return {name: [str(one[verdict]) for verdict in ORDER] for name, one in found.items()}
 
 
 def verdict_table(found: dict[str, Counter[str]]) -> Grid:

@@ -1,23 +1,18 @@
-"""Figures of a report, drawn by matplotlib: curves as SVG, pictures as PNG whose pixels are those of the images.
+"""Pictures of a report, as PNG whose pixels are those of the images.
 
-The one module that draws. It keeps no state of pyplot, reads no settings of the user's, and makes the same bytes of the
-same content, so that a file changes only where what it shows does.
+The one module that needs matplotlib. It keeps no state of pyplot, reads no settings of the user's, and makes the same
+bytes of the same content, so that a file changes only where what it shows does.
 """
 
 import io
-import statistics
-import textwrap
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import wraps
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypeVar
 
-from vitbench.curves import Curve, convergence_epoch
 from vitbench.pictures import KINDS, Pictures
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure, SubFigure
+    from matplotlib.figure import Figure
 
     from vitbench.pictures import Array
 
@@ -25,68 +20,13 @@ Drawn: TypeAlias = "Figure"
 P = ParamSpec("P")
 T = TypeVar("T")
 
-# Okabe and Ito (2008), told apart by the colour-blind; each with a stroke of its own, for print without colour.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
-NEUTRAL = "#444444"
-STROKES = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1)))
 STYLE = {
-    "svg.hashsalt": "vitbench",  # names within a file are derived from it; without it they are random
     "text.parse_math": False,  # a dollar sign in a name is one
-    "svg.fonttype": "none",  # text stays text, which is small and can be searched
     "font.size": 9,
-    "axes.titlesize": 9,
-    "axes.titlelocation": "left",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "#dddddd",
-    "grid.linewidth": 0.6,
-    "legend.frameon": False,
-    "legend.fontsize": 8,
-    "lines.linewidth": 1.4,
 }
 DPI = 100
-NAMES = {"accuracies": "test accuracy (%)", "knn": "k-NN accuracy (%)", "losses": "training loss"}
-WIDTH = 100  # letters in a line of a legend
 MOST_ROWS = 5  # epochs of an evolution
 SIDE, GAP = 96, 4  # pixels: about what an image is enlarged to, and between images
-
-
-@dataclass(frozen=True, kw_only=True)
-class Line:
-    """What one line shows: a training, over its seeds.
-
-    Attributes:
-        curves: one a seed; their mean is drawn, over a band from the least to the greatest.
-        printed: the accuracy in print, or None.
-        untrained: the k-NN accuracy of the network before its first step, or None.
-    """
-
-    label: str
-    curves: Sequence[Curve]
-    printed: float | None = None
-    untrained: float | None = None
-
-    def mean(self, quantity: str) -> tuple[list[int], list[float], list[float], list[float]]:
-        """Epochs that all seeds know, and of "losses", "accuracies" or "knn" the mean, the least and the greatest."""
-        by_epoch = [dict(zip(one.epochs, getattr(one, quantity), strict=False)) for one in self.curves]
-        epochs = [epoch for epoch in by_epoch[0] if all(one.get(epoch) is not None for one in by_epoch)]
-        values = [[one[epoch] for one in by_epoch] for epoch in epochs]
-        return epochs, list(map(statistics.fmean, values)), list(map(min, values)), list(map(max, values))
-
-    def end(self, quantity: str) -> float:
-        """The mean after the last epoch that all seeds know."""
-        return self.mean(quantity)[1][-1]
-
-    def best(self) -> float:
-        """The best accuracy of the line as it is drawn."""
-        return max(self.mean("accuracies")[1])
-
-    def converged(self) -> tuple[int, float]:
-        """The first of its epochs that has 95 % of that, with its accuracy."""
-        epochs, mean, _, _ = self.mean("accuracies")
-        place = convergence_epoch(mean) - 1
-        return epochs[place], mean[place]
 
 
 def styled(draw: Callable[P, T]) -> Callable[P, T]:
@@ -103,143 +43,11 @@ def styled(draw: Callable[P, T]) -> Callable[P, T]:
 
 
 @styled
-def encoded(figure: "Figure", suffix: str) -> bytes:
-    """A figure as the content of a file.
-
-    Args:
-        suffix: "svg" or "png".
-    """
+def encoded(figure: "Figure") -> bytes:
+    """A figure as the content of a file."""
     file = io.BytesIO()
-    if suffix == "svg":
-        figure.savefig(file, format="svg", metadata={"Date": None})
-        # matplotlib ends some lines with a blank, which reviewers' tools mark.
-        return b"\n".join(line.rstrip() for line in file.getvalue().splitlines()) + b"\n"
     figure.savefig(file, format="png", dpi=DPI, pil_kwargs={"optimize": True})
     return file.getvalue()
-
-
-@styled
-def losses(lines: Sequence[Line]) -> "Figure":
-    """The loss of one or several pre-trainings over their epochs, on a logarithmic scale."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(6.4, 2.8), layout="constrained")
-    axes = figure.subplots()
-    _panel(axes, lines, "losses")
-    axes.legend(loc="upper right")
-    return figure
-
-
-@styled
-def trainings(rows: Mapping[str, Sequence[Line]]) -> "Figure":
-    """Accuracy and loss of trainings over their epochs, with a dot where a line has 95 % of its best accuracy.
-
-    Args:
-        rows: by their titles, what each pair of panels shows.
-    """
-    return _rows(rows, ("accuracies", "losses"))
-
-
-@styled
-def neighbours(rows: Mapping[str, Sequence[Line]]) -> "Figure":
-    """k-NN accuracy over the epochs of pre-trainings, and of the network before, dotted.
-
-    Args:
-        rows: by their titles, what each panel shows.
-    """
-    return _rows(rows, ("knn",))
-
-
-def _rows(rows: Mapping[str, Sequence[Line]], quantities: Sequence[str]) -> "Figure":
-    """A row of panels for each title, a panel for each quantity, one legend below them."""
-    from matplotlib.figure import Figure
-
-    heights = [2.2 + 0.18 * _entries(lines, quantities[0]) for lines in rows.values()]
-    figure = Figure(figsize=(7.2, sum(heights)), layout="constrained")
-    parts = figure.subfigures(len(rows), 1, squeeze=False, height_ratios=heights).flat
-    for part, (title, lines) in zip(parts, rows.items(), strict=True):
-        panels = part.subplots(1, len(quantities), squeeze=False)[0]
-        for axes, quantity in zip(panels, quantities, strict=True):
-            _panel(axes, lines, quantity)
-        panels[0].set_title(_plain(title))
-        _legend(part, panels[0])
-    return figure
-
-
-def _entries(lines: Sequence[Line], quantity: str) -> int:
-    """Lines of text in their legend, or one more."""
-    texts = (len(textwrap.wrap(_label(line, quantity), WIDTH)) * (1 if line.printed is None else 2) for line in lines)
-    return sum(texts) + len({line.untrained for line in lines})
-
-
-def _legend(part: "SubFigure", axes: "Axes") -> None:
-    """What the lines of all panels of a row are, below them, where it hides none."""
-    handles, labels = axes.get_legend_handles_labels()
-    part.legend(handles, [textwrap.fill(one, WIDTH) for one in labels], loc="outside lower left")
-
-
-def _panel(axes: "Axes", lines: Sequence[Line], quantity: str) -> None:
-    for number, line in enumerate(lines):
-        look: dict[str, Any] = {"color": COLOURS[number % len(COLOURS)]}
-        epochs, mean, least, greatest = line.mean(quantity)
-        stroke, marker = STROKES[number % len(STROKES)], "." if quantity == "knn" else ""
-        axes.plot(epochs, mean, label=_label(line, quantity), linestyle=stroke, marker=marker, **look)
-        if len(line.curves) > 1:
-            axes.fill_between(epochs, least, greatest, alpha=0.2, linewidth=0, **look)
-        if quantity == "accuracies":
-            axes.plot(*line.converged(), marker="o", markersize=5, linestyle="", **look)
-            if line.printed is not None:
-                label = f"{_plain(line.label)}, printed: {line.printed:.2f} %"
-                _level(axes, line.printed, label, look["color"])
-    if quantity == "knn":
-        _untrained(axes, lines)
-    if quantity == "losses":
-        _logarithmic(axes)
-    axes.set_xlabel("epoch")
-    axes.set_ylabel(NAMES[quantity])
-    axes.margins(x=0.02)
-
-
-def _label(line: Line, quantity: str) -> str:
-    name, seeds = _plain(line.label), len(line.curves)
-    label = name if seeds == 1 else f"{name} (mean of {seeds} seeds)"
-    if quantity == "accuracies":
-        return f"{label}: best {line.best():.2f} %, 95 % of it at epoch {line.converged()[0]}"
-    return f"{label}: {line.end(quantity):.2f} % at the end" if quantity == "knn" else label
-
-
-def _level(axes: "Axes", value: float, label: str, colour: str) -> None:
-    axes.axhline(value, linewidth=0.8, linestyle=":", color=colour, label=label)
-
-
-def _untrained(axes: "Axes", lines: Sequence[Line]) -> None:
-    """Where the network began: once where all began alike."""
-    known = {line.untrained for line in lines} - {None}
-    for number, line in enumerate(lines):
-        if line.untrained is not None and len(known) > 1:
-            label = f"{_plain(line.label)}, untrained: {line.untrained:.2f} %"
-            _level(axes, line.untrained, label, COLOURS[number % len(COLOURS)])
-    if len(known) == 1:
-        (value,) = known
-        _level(axes, float(value or 0.0), f"untrained: {value:.2f} %", NEUTRAL)
-
-
-def _plain(text: str) -> str:
-    """A name on one line, of characters that can be drawn."""
-    return "".join(one if one.isprintable() else " " for one in text)
-
-
-def _logarithmic(axes: "Axes") -> None:
-    """A logarithmic scale with plain numbers on it, where the values are above zero and of several magnitudes."""
-    import numpy as np
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-
-    values = [float(value) for line in axes.get_lines() for value in np.asarray(line.get_ydata())]
-    if max(values) > 5 * min(values) > 0:
-        axes.set_yscale("log")
-        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        axes.yaxis.set_minor_formatter(NullFormatter())
 
 
 @styled

@@ -17,8 +17,9 @@ from vitbench.curves import Run
 from vitbench.kept import Kept, drawn, pretrained
 from vitbench.papers import Paper
 from vitbench.pictures import Pictures
-from vitbench.report import figures
-from vitbench.report.figures import Line
+from vitbench.report import epochs, figures
+from vitbench.report.epochs import Line
+from vitbench.report.plot import Plot
 from vitbench.report.results import Results
 
 Key = TypeVar("Key")
@@ -38,11 +39,12 @@ class Drawing:
     name: str
     alt: str
     caption: str
-    make: Callable[[], figures.Drawn]
+    make: "Callable[[], Plot | figures.Drawn]"
 
     def content(self) -> bytes:
         """Of its file."""
-        return figures.encoded(self.make(), self.name.rpartition(".")[2])
+        made = self.make()
+        return made.content() if isinstance(made, Plot) else figures.encoded(made)
 
 
 def drawings(paper: Paper, cases: Mapping[Budget, Sequence[Case]], results: Results, kept: Kept) -> Iterator[Drawing]:
@@ -80,7 +82,7 @@ class _View:
                 name=f"{self.prefix}-pretraining.svg",
                 alt=f"Training loss of the pre-training over its epochs: {ends}.",
                 caption=f"Loss of the pre-training, {self.budget} budget: of each epoch the mean over its steps.",
-                make=lambda: figures.losses(lines),
+                make=lambda: epochs.losses(lines),
             )
         yield from self._neighbours(found)
         for title, (runs, one) in titled.items():
@@ -107,7 +109,7 @@ class _View:
                 name=f"{self.prefix}-knn.svg",
                 alt=f"k-NN accuracy over the epochs of the pre-training: {ends}.",
                 caption=f"k-NN on the embeddings of pre-trained networks, {self.budget} budget; dotted: untrained.",
-                make=lambda: figures.neighbours(rows),
+                make=lambda: epochs.neighbours(rows),
             )
 
     def _pictures(self, title: str, case: Case, seed: str, by_epoch: Mapping[int, Pictures]) -> Iterator[Drawing]:
@@ -161,7 +163,7 @@ class _View:
             alt=f"Test accuracy and training loss over the epochs: {ends}.",
             caption=f"{of}, {self.budget} budget: each method beside its own baseline; the dots are where a line first "
             "has 95 % of its best accuracy.",
-            make=lambda: figures.trainings(rows),
+            make=lambda: epochs.trainings(rows),
         )
 
     def _beside(self, cases: Iterable[Case]) -> dict[Runs, Line]:

@@ -13,9 +13,11 @@ from vitbench.report import (
     conclusions,
     costs,
     counts,
+    differences,
     gallery,
     leaderboard,
     markdown,
+    overview,
     pretrainings,
     printed,
     projection,
@@ -25,7 +27,7 @@ from vitbench.report import (
     tables,
 )
 from vitbench.report.gallery import Drawing
-from vitbench.report.markdown import Grid, escaped
+from vitbench.report.markdown import Grid, code, escaped, leading
 from vitbench.report.material import Material
 from vitbench.report.results import Place, Results
 from vitbench.selection import sizes, trained
@@ -39,8 +41,12 @@ convolutions, those of attention included; `fvcore` adds the norms; `layers` cou
 norms and activations and leaves attention's products out. The terms' parameters are not the model's: they are
 dropped after training. Training MACs are 3 x the forward MACs of model and terms."""
 VERDICT_NOTE = """\
-A verdict compares gains over plain cross-entropy, and the level for plain cross-entropy itself. Its 95 % interval
-holds the binomial error of the test images and not the spread between seeds, so with one seed it is too narrow."""
+A verdict compares gains over plain cross-entropy, and the level for plain cross-entropy itself. Its 95 % interval is
+that over seeds where there are several; with one it holds the binomial error of the test images and not the spread
+between seeds, so it is too narrow."""
+SCORE_NOTE = """\
+The reproduction score counts printed cells under each paper's own budget by their verdict, once for each protocol that
+reads them; sizes of networks stand apart."""
 SIZES_NOTE = "What is printed beside what is counted here, which is judged at as many decimals as are printed."
 CONVENTION_NOTE = """\
 MACs are judged as they were counted, by the convention beside them. A number that comes out only without the modules of
@@ -107,26 +113,39 @@ def page(paper: Paper, material: Material) -> str:
 
 
 def _index(material: Material) -> str:
-    lines = ["# Reports", "One page per paper: its printed tables with our numbers beside them."]
+    lines = ["# Reports", "One page per paper: its printed tables with our numbers beside them.", SCORE_NOTE]
     rows = []
     for paper in material.papers:
+        name = markdown.link(paper.name, f"{paper.name}.md")
         measured, every = counts.measured(paper, material.results)
         count = f"{measured} of {every}" if every else "none can be run yet"
-        rows.append([markdown.link(paper.name, f"{paper.name}.md"), paper.title, count])
-    lines.append(markdown.table((["Paper", "Title", "printed cells measured"], rows)))
+        for number, (protocol, shown) in enumerate(counts.scores(paper, material.results).items()):
+            rows.append([name, protocol, *shown, count] if number == 0 else ["", protocol, *shown, ""])
+    headers = ["Paper", "Protocol", *map(str, counts.ORDER), "printed cells measured"]
+    lines.append(markdown.table((headers, rows)))
+    lines.append("\n".join(f"- {code(paper.name)}: {escaped(paper.title)}." for paper in material.papers))
     lines.append(f"Over all papers: {markdown.link('leaderboards', board_page.NAME)}, a table per data set and budget.")
     return "\n\n".join([*lines, *_problems(material)]) + "\n"
 
 
 def _sections(paper: Paper, material: Material) -> Iterator[str]:
-    yield f"# {escaped(paper.title)}"
-    yield f"{escaped(paper.authors)}, {paper.year}. {escaped(paper.venue)} (`{paper.name}`)."
-    if Budget.PAPER in material.cases:
-        yield from _summary(paper, material)
-    yield from _recipes(paper, material)
+    yield f"# {leading(paper.title)}"
+    yield f"{leading(paper.authors)}, {paper.year}. {escaped(paper.venue)} ({code(paper.name)})."
     own = {budget: [one for one in cases if one.paper == paper.name] for budget, cases in material.cases.items()}
     # What is printed is shown beside the paper's own budget, whether or not a case was made of it.
     compared = [one for one in own if one == Budget.PAPER or (one != Budget.QUICK and own[one])]
+    if Budget.PAPER in material.cases:
+        yield from _score(paper, material)
+    if compared:
+        yield from _differences(paper, material, compared)
+    if paper.conclusions and compared:
+        yield "## Conclusions of the text"
+        yield "Each is held against the paper's own printed numbers, and against ours where they were measured."
+        yield markdown.table(conclusions.conclusion_table(paper, material.results, compared))
+    yield from _shown("## Figures", overview.drawings(paper, material.cases, material.results))
+    if Budget.PAPER in material.cases:
+        yield from _standings(paper)
+    yield from _recipes(paper, material)
     for budget in compared:
         cases = own[budget]
         is_brief = budget != Budget.PAPER and Budget.PAPER in compared  # which shows all that is printed
@@ -135,15 +154,11 @@ def _sections(paper: Paper, material: Material) -> Iterator[str]:
             yield f"## The printed tables, `{budget}` budget"
             yield VERDICT_NOTE
         yield from found
-    if paper.conclusions and compared:
-        yield "## Conclusions of the text"
-        yield "Each is held against the paper's own printed numbers, and against ours where they were measured."
-        yield markdown.table(conclusions.conclusion_table(paper, material.results, compared))
     if compared:
         yield from printed.data_sections(paper)
     yield from _quick(paper, material)
     yield from _pretrainings(paper, material)
-    yield from _figures(paper, material)
+    yield from _shown("## Curves and pictures", _trainings(paper, material))
     yield from _sizes(paper, material)
     yield from _speeds(paper, material)
     yield from _records(paper, material)
@@ -151,19 +166,33 @@ def _sections(paper: Paper, material: Material) -> Iterator[str]:
     yield from _problems(material)
 
 
-def _summary(paper: Paper, material: Material) -> Iterator[str]:
+def _score(paper: Paper, material: Material) -> Iterator[str]:
+    """How many printed numbers came out here, before anything else."""
     found = counts.verdicts(paper, material.results)
     if len(found) == 1:
         (verdicts,) = found.values()
         shown = ", ".join(f"{verdicts[one]} {one}" for one in counts.ORDER if verdicts[one])
-        yield f"Printed cells under the paper's own budget: {shown}."
+        yield f"**Reproduction score**, printed cells under the paper's own budget: {shown}."
     elif found:
-        yield "Printed cells under the paper's own budget, by the recipe that they are read by:"
+        yield "**Reproduction score**, printed cells under the paper's own budget, by the recipe that they are read by:"
         yield markdown.table(counts.verdict_table(found))
+
+
+def _standings(paper: Paper) -> Iterator[str]:
     standings = list(counts.standings(paper))
     if standings:
+        yield "## Not run"
         yield "What keeps printed cells from being run as this stands:"
-        yield "\n".join(f"- {escaped(one)}." for one in standings)
+        yield "\n".join(f"- {leading(one)}." for one in standings)
+
+
+def _differences(paper: Paper, material: Material, budgets: Sequence[Budget]) -> Iterator[str]:
+    found = differences.differences(paper, material.results, budgets)
+    if found:
+        yield "## Differences"
+        yield differences.NOTE
+        yield markdown.table(differences.difference_table(found))
+        yield from _shown("", overview.forests(paper, material.cases, material.results))
 
 
 def _recipes(paper: Paper, material: Material) -> Iterator[str]:
@@ -231,8 +260,8 @@ def _quick(paper: Paper, material: Material) -> Iterator[str]:
     if grids:
         yield from (f"## `{Budget.QUICK}` budget", QUICK_NOTE)
     for names, dataset, grid in grids.values():
-        several = len(names) > 1
-        yield f"### Table{'s' * several} {', '.join(names)} in {'their' if several else 'its'} quick form, `{dataset}`"
+        of = "Tables {} in their" if len(names) > 1 else "Table {} in its"
+        yield f"### {of.format(', '.join(names))} quick form, {code(dataset)}"
         yield markdown.table(grid)
 
 
@@ -243,16 +272,23 @@ def _quick_grid(cases: Sequence[Case], paper: Paper, results: Results) -> Grid:
     return tables.quick_table(cases, results)
 
 
-def _figures(paper: Paper, material: Material) -> Iterator[str]:
-    drawings = _drawings(paper, material)
-    if drawings:
-        yield "## Figures"
-    for drawing in drawings:
-        yield f"{markdown.image(drawing.alt, f'{FIGURES}/{drawing.name}')}\n\n{escaped(drawing.caption)}"
+def _shown(heading: str, drawings: Iterable[Drawing]) -> Iterator[str]:
+    """Figures with their captions, below a heading where there are some."""
+    shown = [f"{markdown.image(one.alt, f'{FIGURES}/{one.name}')}\n\n{leading(one.caption)}" for one in drawings]
+    if shown and heading:
+        yield heading
+    yield from shown
 
 
 def _drawings(paper: Paper, material: Material) -> list[Drawing]:
-    return list(gallery.drawings(paper, material.cases, material.results, material.kept))
+    """Every figure of a page, from its head to its end."""
+    first = [overview.forests(paper, material.cases, material.results)]
+    first.append(overview.drawings(paper, material.cases, material.results))
+    return [one for part in (*first, _trainings(paper, material)) for one in part]
+
+
+def _trainings(paper: Paper, material: Material) -> Iterator[Drawing]:
+    return gallery.drawings(paper, material.cases, material.results, material.kept)
 
 
 def _pretrainings(paper: Paper, material: Material) -> Iterator[str]:
@@ -274,14 +310,14 @@ def _remarks(paper: Paper, material: Material) -> Iterator[str]:
     if lines:
         yield "## Stale or invalid"
         yield "Stale: recorded by another version of what the value depends on. Invalid: it failed its own checks."
-        yield "\n".join(f"- {escaped(line)}" for line in lines)
+        yield "\n".join(f"- {leading(line)}" for line in lines)
 
 
 def _problems(material: Material) -> Iterator[str]:
     problems = [*material.problems, *material.kept.problems]
     if problems:
         yield "## Left out"
-        yield "\n".join(f"- {escaped(problem)}" for problem in problems)
+        yield "\n".join(f"- {leading(problem)}" for problem in problems)
 
 
 def _of(table: Table, paper: Paper, cases: Iterable[Case]) -> Iterator[Case]:

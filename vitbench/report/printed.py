@@ -8,7 +8,7 @@ from vitbench.papers import Paper
 from vitbench.report import datasets, protocols, settings, tables
 from vitbench.report.blocks import Block, blocks, names
 from vitbench.report.costs import SIZES
-from vitbench.report.markdown import escaped, table
+from vitbench.report.markdown import code, escaped, leading, table
 from vitbench.report.results import Results
 from vitbench.tables import Table
 
@@ -56,7 +56,7 @@ def data_sections(paper: Paper) -> Iterator[str]:
             yield from heading
             heading = []
             yield f"### Table {one.id} ({escaped(one.where)})"
-            yield f"{escaped(one.title)}. Ours are what the loaders state; a difference is in bold."
+            yield f"{leading(one.title)}. Ours are what the loaders state; a difference is in bold."
             yield table(datasets.dataset_table(one))
             yield from _notes(paper, one)
 
@@ -72,7 +72,7 @@ def _unrun(paper: Paper, one: Table) -> Iterator[str]:
         key = (paper.models[name].printed, *cell, *([printed.label] if has_labels else []))
         rows.setdefault(key, {})[printed.claim.metric] = f"{printed.claim.value:.10g}"
     reasons = dict.fromkeys(printed.claim.reason for printed in one.printed)
-    yield f"{escaped(one.title)}. In print only: {escaped('; '.join(reasons))}."
+    yield f"{leading(one.title)}. In print only: {escaped('; '.join(reasons))}."
     names = [f"{one} ({METRICS[one].unit})" if METRICS[one].unit not in ("", one) else one for one in metrics]
     body = [[*cell, *(row.get(metric, "") for metric in metrics)] for cell, row in rows.items()]
     yield table((["Model", "Loss", "Data", *(["Recipe"] if has_labels else []), *names], body))
@@ -83,11 +83,11 @@ def _short(one: Table, added: list[Case], results: Results, budget: Budget) -> I
     models: dict[str, dict[str, None]] = {}  # by recipe
     for case in one.cases:
         models.setdefault(case.recipe.name, {})[case.model.printed] = None
-    how = f"Recipe `{one.cases[0].recipe.name}`, protocol `{one.cases[0].recipe.protocol}`"
+    how = f"Recipe {code(one.cases[0].recipe.name)}, protocol {code(one.cases[0].recipe.protocol)}"
     if len(models) > 1:
-        of = [f"`{name}` of {escaped(', '.join(found))}" for name, found in models.items()]
+        of = [f"{code(name)} of {escaped(', '.join(found))}" for name, found in models.items()]
         how = f"Recipe {'; '.join(of)}"
-    yield f"{escaped(one.title)}. {how}, accuracies in percent."
+    yield f"{leading(one.title)}. {how}, accuracies in percent."
     yield table(tables.printed_table(one, [*one.cases, *added], results, budget))
 
 
@@ -97,8 +97,8 @@ def _long(paper: Paper, one: Table, found: list[Block], results: Results, budget
     same = "of the same recipe"
     if any(recipe.pretraining for block in found for recipe in block.recipes):
         same += ", without its pre-training"
-    over = ", ".join(f"of `{other}` for `{name}`" for name, other in held.items()) or same
-    yield f"{escaped(one.title)}. Accuracies in percent, gains in points over plain `ce` {over}."
+    over = ", ".join(f"of {code(other)} for {code(name)}" for name, other in held.items()) or same
+    yield f"{leading(one.title)}. Accuracies in percent, gains in points over plain `ce` {over}."
     for block in found:
         if block.is_rerun:
             yield from _rerun(paper, one, block, results, budget)
@@ -110,7 +110,7 @@ def _long(paper: Paper, one: Table, found: list[Block], results: Results, budget
 
 def _rerun(paper: Paper, one: Table, block: Block, results: Results, budget: Budget) -> Iterator[str]:
     recipe = block.recipes[0]
-    yield f"#### The authors' own re-run, {settings.lengths(block.recipes, budget)}, protocol `{recipe.protocol}`"
+    yield f"#### The authors' own re-run, {settings.lengths(block.recipes, budget)}, protocol {code(recipe.protocol)}"
     others = [other for found in blocks(one) if not found.is_rerun for other in found.recipes]
     twin = next((other for other in others if other.protocol == recipe.protocol), None)
     if twin:
@@ -129,7 +129,7 @@ def _notes(paper: Paper, one: Table) -> Iterator[str]:
             cells.setdefault(note, {})[cell] = None
     notes = [f"{_listed(list(found))}: {note}" for note, found in cells.items()] + list(protocols.misprints(one))
     if notes:
-        yield "\n".join(f"- {escaped(note)}." for note in notes)
+        yield "\n".join(f"- {leading(note)}." for note in notes)
 
 
 def _listed(cells: list[str]) -> str:

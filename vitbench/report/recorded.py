@@ -41,10 +41,13 @@ def material(
 
 def stale(case: Case, budget: Budget, results: Results) -> Iterator[Finding]:
     """Accuracies of a case that were recorded by another version of what determines them."""
+    first: dict[str, identity.Identity] = {}  # by precision
     for seed, one in results.of(case, budget, "accuracy").items():
         if not seed.isdecimal() or case.recipe.start == "published":  # the weights' digest is not recorded
             continue
-        now = identity.of_run(case, budget=budget, seed=int(seed), precision=one.precision)
+        if one.precision not in first:
+            first[one.precision] = identity.of_run(case, budget=budget, precision=one.precision)
+        now = first[one.precision].under(int(seed))
         if one.key and one.key != now.key[: len(one.key)]:
             against = f"recorded {one.date} by another version"
             yield Finding(

@@ -1,13 +1,18 @@
 """Measurements by cell, with mean, spread and number of seeds: what every table of a report is made of."""
 
-import statistics
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from itertools import groupby
+from typing import Any
 
+from vitbench import statistics
 from vitbench.baselines import Measurement, cell_of
 from vitbench.case import Case
 from vitbench.metrics import METRICS
+
+NO_SPREAD = 1e-7  # percent that are rounding: accuracies on few images come in steps, which two seeds share by chance
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +27,16 @@ class Value:
     mean: float
     spread: float | None
     n: int
+
+    def half(self, *, beside: int = 0) -> float | None:
+        """Half of the 95 % interval over seeds; None with one seed, or where all of them gave the same.
+
+        Args:
+            beside: of the distance from the mean of so many others, see `statistics.half_width`.
+        """
+        if self.spread is None or self.spread <= NO_SPREAD:
+            return None
+        return statistics.half_width(self.spread, self.n, beside=beside)
 
     def show(self, metric: str, *, signed: bool = False) -> str:
         """Such as `71.90` or, over seeds, `71.90 ± 0.31 (n = 5)`; with its sign where it is a difference."""
@@ -57,10 +72,14 @@ class Results:
         for one in sorted(measurements, key=lambda one: (one.date, one.machine, one.key)):
             where = one.precision if METRICS[one.metric].portable else place_of(one)
             kept[one.cell, one.seed, where] = one
-        self.measurements = sorted(kept.values(), key=lambda one: (one.cell, one.seed, place_of(one)))
-        self.cells: dict[tuple[str, ...], dict[str, Measurement]] = {}
-        for cell, group in groupby(self.measurements, key=lambda one: one.cell):
-            self.cells[cell] = self._shown(list(group), place)
+        self.measurements = sorted(kept.values(), key=_by_cell)
+        self.groups = {cell: list(group) for cell, group in groupby(self.measurements, key=lambda one: one.cell)}
+        self._look(place)
+
+    def _look(self, place: Place | None) -> None:
+        self.cells = {cell: self._shown(group, place) for cell, group in self.groups.items()}
+        self._values: dict[tuple[str, ...], Value | None] = {}  # that were asked for
+        self.memo: dict[Any, Any] = {}  # what others worked out from these
 
     @staticmethod
     def _shown(group: list[Measurement], place: Place | None) -> dict[str, Measurement]:
@@ -74,12 +93,20 @@ class Results:
 
     def places(self, paper: str, budget: str) -> list[Place]:
         """Where training steps or inference of a paper were timed."""
-        timed = (one for one in self if one.metric in ("training", "inference"))
-        return sorted({place_of(one) for one in timed if (one.paper, one.budget) == (paper, budget)})
+        if paper not in self.memo:
+            timed = (one for one in self if one.metric in ("training", "inference"))
+            self.memo[paper] = {(one.budget, place_of(one)) for one in timed if one.paper == paper}
+        return sorted(place for one, place in self.memo[paper] if one == budget)
 
     def on(self, place: Place) -> "Results":
         """The same with the speeds of one place."""
-        return Results(self.measurements, place=place)
+        if place in self.memo:
+            found: Results = self.memo[place]
+            return found
+        other = self.memo[place] = Results(())
+        other.measurements, other.groups = self.measurements, self.groups
+        other._look(place)
+        return other
 
     def of(self, case: Case, budget: str, metric: str) -> dict[str, Measurement]:
         """Per seed, the measurement of a case."""
@@ -88,7 +115,10 @@ class Results:
 
     def value(self, case: Case, budget: str, metric: str) -> Value | None:
         """Mean and spread of a case, or None where nothing was measured."""
-        return _value([one.value for one in self.of(case, budget, metric).values()])
+        cell = cell_of(case, budget, metric)
+        if cell not in self._values:
+            self._values[cell] = _value([one.value for one in self.of(case, budget, metric).values()])
+        return self._values[cell]
 
     def gain(self, case: Case, budget: str, metric: str) -> Value | None:
         """The case minus its plain baseline, paired by seed and of one precision."""
@@ -103,11 +133,21 @@ class Results:
 
 def place_of(one: Measurement) -> Place:
     """Where a measurement was made."""
-    return Place(machine=one.machine, device=one.device, precision=one.precision, engine=one.engine)
+    return _place(one.machine, one.device, one.precision, one.engine)
+
+
+@cache
+def _place(machine: str, device: str, precision: str, engine: str) -> Place:
+    return Place(machine=machine, device=device, precision=precision, engine=engine)
+
+
+def _by_cell(one: Measurement) -> tuple[object, ...]:
+    return one.cell, one.seed, one.machine, one.device, one.precision, one.engine
 
 
 def _value(values: list[float]) -> Value | None:
     if not values:
         return None
-    spread = statistics.stdev(values) if len(values) > 1 else None
-    return Value(mean=statistics.mean(values), spread=spread, n=len(values))
+    mean, n = math.fsum(values) / len(values), len(values)
+    spread = math.sqrt(math.fsum((one - mean) ** 2 for one in values) / (n - 1)) if n > 1 else None
+    return Value(mean=mean, spread=spread, n=n)

@@ -48,14 +48,45 @@ class Cell:
         return math.sqrt(2) * compare.standard_error(self.ours.mean, images)
 
     @property
+    def half(self) -> float:
+        """Half of the 95 % interval of what is judged, a gain or a level, in points; infinite where nothing is known.
+
+        Of several seeds that of their mean; of one the binomial one of the test images.
+        """
+        value = self.ours if self.printed_gain is None else self.ours_gain
+        seeds = value.half() if value else None
+        if seeds is not None:
+            return seeds
+        return compare.Z95 * (self.error / math.sqrt(2) if self.printed_gain is None else self.error)
+
+    @property
+    def is_of_seeds(self) -> bool:
+        """Whether its interval holds the spread between seeds."""
+        value = self.ours if self.printed_gain is None else self.ours_gain
+        return value is not None and value.half() is not None
+
+    @property
     def verdict(self) -> ClaimVerdict:
-        """On the gain where there is a baseline in print, else on the level."""
+        """On the gain where there is a baseline in print, else on the level.
+
+        What is printed counts as one run more, which spreads as ours do.
+        """
         if self.ours is None or self.printed is None:
             return ClaimVerdict.NOT_RUN
         if self.printed_gain is None:
-            return compare.judge_level(self.ours.mean, self.printed, error=self.error)
-        gain = None if self.ours_gain is None else self.ours_gain.mean
-        return compare.judge_gain(gain, self.printed_gain, error=self.error)
+            apart = self.ours.half(beside=1)
+            return compare.judge_level(
+                self.ours.mean, self.printed, error=self.error if apart is None else apart / compare.Z95
+            )
+        if self.ours_gain is None:
+            return ClaimVerdict.NOT_RUN
+        apart = self.ours_gain.half(beside=1)
+        return compare.judge_gain(
+            self.ours_gain.mean,
+            self.printed_gain,
+            error=self.half / compare.Z95,
+            apart=None if apart is None else apart / compare.Z95,
+        )
 
 
 def test_images(dataset: str) -> int | None:

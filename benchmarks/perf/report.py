@@ -1,0 +1,144 @@
+"""Seconds that rendering takes: of recorded baselines by `vitbench report`, and of a runs directory after a session.
+
+Records are made up: real runs of the papers' own budget over seeds, with curves and correctness bits as long as real
+ones. Everything is timed as a whole process, from its start to its end.
+
+To be reached, else it exits with 1: 1,000 records in at most 3 s and 10,000 in at most 15 s, without importing torch.
+
+    python benchmarks/perf/report.py                  a minute on one core
+    python benchmarks/perf/report.py --profile 1000   where the time goes
+"""
+
+import argparse
+import json
+import random
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from itertools import count, islice
+from pathlib import Path
+
+from vitbench import baselines, papers
+from vitbench.case import Budget, Case
+from vitbench.identity import Identity, of_run
+from vitbench.records import Record
+from vitbench.selection import Selection
+
+GOALS = {1_000: 3.0, 10_000: 15.0}
+EPOCHS = 100
+IMAGES = 10_000
+PROVENANCE = {
+    "seconds": 3600.0,
+    "threads": 1,
+    "precision": "fp32",
+    "engine": "graph",
+    "commit": "0123456789ab",
+    "command": "pytest benchmarks --budget paper",
+    "versions": {"torch": "2.14.1"},
+    "date": "2026-11-27T00:00:00+00:00",
+    "device": "a card",
+}
+RECORDED = "from vitbench.cli import main; main(['report', '--recorded', {source!r}, '--out', {out!r}])"
+SESSION = """
+from pathlib import Path
+from vitbench import summary
+from vitbench.case import Budget
+from vitbench.options import Options
+from vitbench.selection import Selection
+from vitbench.session import Session
+options = Options(selection=Selection(budget=Budget.PAPER), runs=Path({source!r}), seeds={seeds})
+summary.write_report(Session(options), Path({out!r}))
+"""
+CHECK = "\nimport sys\nassert 'torch' not in sys.modules, 'torch was imported'\n"
+PROFILED = "import cProfile, pstats\nprofile = cProfile.Profile()\nprofile.enable()\n{}\nprofile.disable()\n"
+SHOWN = "pstats.Stats(profile).sort_stats('cumulative').print_stats(45)\n"
+
+
+def made(number: int) -> Iterator[tuple[Case, Identity, Record]]:
+    """So many records, each of another run, all cases of a seed before the next one."""
+    cases: list[Case] = []
+    known: set[str] = set()
+    for case in Selection(budget=Budget.PAPER).cases(papers.load_all()):
+        for one in case.needed(Budget.PAPER):
+            if (key := of_run(one, budget=Budget.PAPER).key) not in known:
+                known.add(key)
+                cases.append(one)
+    draw = random.Random(0)
+    all_seeds = ((case, of_run(case, budget=Budget.PAPER, seed=seed)) for seed in count() for case in cases)
+    for case, identity in islice(all_seeds, number):
+        yield case, identity, _record(identity, draw)
+
+
+def _record(identity: Identity, draw: random.Random) -> Record:
+    accuracy = draw.uniform(40.0, 90.0)
+    drop = draw.uniform(10.0, 30.0)
+    curves = [{"epoch": one, "loss": 2.3 / one, "accuracy": accuracy * one / EPOCHS} for one in range(1, EPOCHS + 1)]
+    bits = f"{IMAGES}:{'A' * (4 * IMAGES // 24)}=="
+    measurements = {"accuracy": accuracy, "best_accuracy": accuracy, "epoch_of_best": 100.0, "loss": 0.5}
+    measurements |= {"adversarial_accuracy": accuracy - drop, "fgsm_drop": drop, "train_seconds": 3600.0}
+    if identity.kind == "pretraining":
+        measurements, curves = {"loss": 0.5, "train_seconds": 3600.0}, [{"loss": 2.3 / one["epoch"]} for one in curves]
+    return Record(
+        kind=identity.kind,
+        key=identity.key,
+        identity=identity.content(),
+        measurements=measurements,
+        details={"test_images": IMAGES, "curves": curves, "correct": {"clean": bits, "attacked": bits}},
+        provenance=PROVENANCE,
+    )
+
+
+def fill(number: int, folder: Path) -> int:
+    """Write so many records as baselines and as a runs directory; returns how many seeds they are of."""
+    rows: dict[str, list[baselines.Measurement]] = {}
+    seeds = 0
+    for case, identity, record in made(number):
+        rows.setdefault(case.paper, []).extend(baselines.measurements(case, record, machine="card"))
+        path = folder / "runs" / "runs" / identity.name / "record.json"
+        path.parent.mkdir(parents=True)
+        path.write_text(json.dumps(asdict(record), indent=1, sort_keys=True), encoding="utf-8")
+        seeds = max(seeds, identity.seed + 1)
+    for measured in rows.values():
+        baselines.save(folder / "recorded", measured)
+    return seeds
+
+
+def seconds(code: str) -> tuple[float, float]:
+    """Wall-clock and processor seconds of a process that runs the code, and imports no torch."""
+    started, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([sys.executable, "-c", code + CHECK], check=True, stdout=subprocess.DEVNULL)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return time.perf_counter() - started, spent
+
+
+def main() -> None:
+    """Print seconds beside the goals."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--profile", type=int, metavar="N", help="show where the time of N records goes, and stop")
+    options = parser.parse_args()
+    missed = False
+    for number, goal in {options.profile: 0.0}.items() if options.profile else GOALS.items():
+        with tempfile.TemporaryDirectory() as folder:
+            seeds = fill(number, Path(folder))
+            sides = {
+                "recorded baselines": RECORDED.format(source=f"{folder}/recorded", out=f"{folder}/one"),
+                "a runs directory": SESSION.format(source=f"{folder}/runs", out=f"{folder}/two", seeds=seeds),
+            }
+            for name, code in sides.items():
+                if options.profile:
+                    subprocess.run([sys.executable, "-c", PROFILED.format(code) + SHOWN], check=True)
+                    continue
+                taken, spent = seconds(code)
+                missed |= taken > goal
+                shown = f"{taken:6.2f} s (at most {goal:g}), {spent:.2f} of them on the processor"
+                print(f"{number:6} records, {name:18}  {shown}", flush=True)
+    sys.exit(int(missed))
+
+
+if __name__ == "__main__":
+    main()
