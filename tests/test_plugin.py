@@ -99,6 +99,9 @@ def test_what_a_package_brings_has_plain_ids_and_its_rows(suite, pytester, packa
     assert found == ["floros2024/4.1/mixer/ce/letters", "floros2024/4.1/mixer/ce+0.1spread/letters"]
     report = (pytester.path / ".vitbench/report/floros2024.md").read_text()
     assert re.search(r"^\| mixer +\| ce \+ 0\.1\\?\*spread +\| 97\.00", report, re.M)
+    board = (pytester.path / ".vitbench/report/leaderboard.md").read_text()
+    assert re.search(r"^### letters, `quick` budget", board, re.M)
+    assert re.search(r"^\|.*\| mixer +\|.*ce \+ 0\.1\\?\*spread +\|.*\| 97\.00", board, re.M)
 
 
 def test_k_selects_as_well_in_a_checkout_called_vitbench(suite, pytester):

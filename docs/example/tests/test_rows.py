@@ -30,3 +30,8 @@ def test_they_have_a_row_in_the_papers_table_and_have_learnt(folder):
     row = re.search(r"^\| mixer +\| ce \+ 0\.1\\?\*decov +\| ([\d.]+)", report, re.M)
     assert row, report
     assert float(row[1]) > 80  # guessing has 10
+
+
+def test_they_have_a_row_on_the_leaderboard_of_the_data_set(folder):
+    board = (folder / "report/leaderboard.md").read_text().partition("### half_digits, `quick` budget")[2]
+    assert re.search(r"^\|.*\| mixer +\|.*ce \+ 0\.1\\?\*decov +\|", board, re.M)
