@@ -1,13 +1,15 @@
 """What several tests share: a copy of the benchmarks in an empty folder, and a stand-in for training."""
 
 import contextlib
+import importlib
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
 
-from vitbench import records, run
+from vitbench import entries, records, run
 from vitbench.case import Budget
 from vitbench.identity import Identity
 from vitbench.objective import parse
@@ -47,6 +49,43 @@ def suite(pytester, monkeypatch):
         return runner("-p", "vitbench.plugin", "-p", "no:cacheprovider", "benchmarks", *arguments, **how)
 
     return run_suite
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """A package on the path; returns a function that writes one of its files and gives the package's name."""
+    name = f"pkg{tmp_path.name.translate(str.maketrans('', '', '-_'))}"
+    folder = tmp_path / "site" / name
+    folder.mkdir(parents=True)
+    (folder / "__init__.py").touch()
+    monkeypatch.syspath_prepend(tmp_path / "site")
+
+    def write(file, text):
+        path = folder / file
+        path.parent.mkdir(exist_ok=True, parents=True)
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        importlib.invalidate_caches()
+        return name
+
+    yield write
+    for module in [module for module in sys.modules if module.partition(".")[0] == name]:
+        del sys.modules[module]
+
+
+@pytest.fixture
+def distribution(package, tmp_path):
+    """Installed packages, as far as Python knows; returns a function that makes one with these entry points."""
+
+    def install(name, text, *, site="site", release="1.0", metadata="Metadata-Version: 2.1\nName: {}\nVersion: {}\n"):
+        folder = tmp_path / site / f"{name.replace('-', '_')}-{release}.dist-info"
+        folder.mkdir(parents=True)
+        (folder / "METADATA").write_text(metadata.format(name, release))
+        (folder / "entry_points.txt").write_text(text)
+        entries._read.cache_clear()
+        importlib.invalidate_caches()
+
+    yield install
+    entries._read.cache_clear()
 
 
 @pytest.fixture

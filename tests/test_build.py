@@ -358,3 +358,13 @@ def test_what_is_not_theirs_passes(tmp_path, monkeypatch, error):
     one, _ = foreign_identity(tmp_path, monkeypatch, RAISING)
     with pytest.raises(type(error)), build.blaming(one, "when run"):
         raise error
+
+
+def test_what_breaks_in_the_code_of_an_installed_package_is_put_down_to_it(package, distribution):
+    name = package("losses.py", RAISING)
+    distribution("mypkg", f"[vitbench.terms]\nspread = {name}.losses\n")
+    one = identity("ce + 0.1*spread")
+    term = build.term_of(one, "spread", build.model_of(one))
+    message = "the term 'spread' fails when run: line 6, AttributeError"
+    with pytest.raises(UserError, match=message), build.blaming(one, "when run"):
+        term(None)

@@ -59,6 +59,17 @@ def test_list_shows_names(capsys, what, name):
     assert name in run_cli(capsys, "list", what)[1].splitlines()
 
 
+def test_list_shows_what_packages_bring_with_its_package_and_what_nobody_can_use(capsys, package, distribution):
+    name = package("losses.py", "def build(shape): ...\n")
+    distribution("mypkg", f"[vitbench.terms]\nspread = {name}.losses\nce = {name}.losses\n", release="2.5")
+    code, out, err = run_cli(capsys, "list", "terms")
+    assert code == 0
+    assert f"spread  mypkg 2.5 ({name}.losses)" in out.splitlines()
+    assert "ce" in out.splitlines()
+    assert err.startswith(f"note: the term 'ce' is brought by vitbench and by mypkg 2.5 ({name}.losses); uninstall one")
+    assert "spread" not in run_cli(capsys, "list", "models")[1]
+
+
 def test_check_counts_what_it_read(capsys):
     code, out, _ = run_cli(capsys, "check")
     assert code == 0

@@ -58,3 +58,13 @@ def test_a_folder_of_ones_own_is_explained():
 @pytest.mark.parametrize("name", ["python", "torch", "device", "GPU", "data", "digits", "cifar100", "svhn"])
 def test_each_thing_has_its_line(name):
     assert state(name, None)
+
+
+def test_data_sets_of_packages_are_looked_for_and_what_nobody_can_use_is_said(package, distribution, tmp_path):
+    name = package("data.py", "IMAGE_SIZE = 8\ndef build(root, *, image_size, download): raise ValueError('gone')\n")
+    distribution("mypkg", f"[vitbench.datasets]\nletters = {name}.data\n[vitbench.terms]\nspread = {name}.nothing\n")
+    assert "letters' fails when built: line 2, ValueError: gone" in state("letters", tmp_path)
+    notes = [line for line in doctor.lines(tmp_path) if line.startswith("note: ")]
+    assert len(notes) == 1
+    assert "'spread'" in notes[0]
+    assert "no module" in notes[0]

@@ -1,8 +1,6 @@
 """Names lead to code without importing it; a wrong one leads to the right one."""
 
 import hashlib
-import importlib
-import inspect
 import subprocess
 import sys
 from pathlib import Path
@@ -12,31 +10,11 @@ import pytest
 from vitbench import leaves
 from vitbench.errors import DataAbsent, UserError
 from vitbench.objective import parse
+from vitbench.selection import Selection
 
 ROOT = Path(__file__).parent.parent
 RAISES = "raise RuntimeError('imported')\n"
 PRINTS = "print('imported')\n"
-
-
-@pytest.fixture
-def package(tmp_path, monkeypatch):
-    """A package on the path; returns a function that writes one of its files and gives the package's name."""
-    name = f"pkg{tmp_path.name.translate(str.maketrans('', '', '-_'))}"
-    folder = tmp_path / "site" / name
-    folder.mkdir(parents=True)
-    (folder / "__init__.py").touch()
-    monkeypatch.syspath_prepend(tmp_path / "site")
-
-    def write(file, text):
-        path = folder / file
-        path.parent.mkdir(exist_ok=True, parents=True)
-        path.write_bytes(text if isinstance(text, bytes) else text.encode())
-        importlib.invalidate_caches()
-        return name
-
-    yield write
-    for module in [module for module in sys.modules if module.partition(".")[0] == name]:
-        del sys.modules[module]
 
 
 @pytest.mark.parametrize(
@@ -175,59 +153,6 @@ def leaf_of(package, text, reference="losses", kind="terms"):
 BUILD = "def build(shape): ...\n"
 
 
-def test_a_file_says_its_version(package):
-    assert leaf_of(package, f"VERSION = 12\n{BUILD}").version == "12"
-
-
-def test_without_a_version_it_is_the_digest_of_the_text(package):
-    leaf = leaf_of(package, BUILD)
-    assert leaf.version == "sha256:" + hashlib.sha256(BUILD.encode()).hexdigest()[:16]
-
-
-def test_constants_are_the_literals_in_capitals(package):
-    text = "A = 1\nB: dict[str, int] = {'x': 2}\nlower = 3\nC = len('x')\nD = {[]: 1}\nE: int\nA, F = 1, 2\nG = -1.5\n"
-    assert leaf_of(package, text + BUILD).constants == {"A": 1, "B": {"x": 2}, "G": -1.5}
-
-
-def test_a_constant_that_is_needed_and_not_there_is_one_line(package):
-    leaf = leaf_of(package, f"CLASSES = 10\n{BUILD}", kind="datasets")
-    assert leaf.constant("CLASSES") == 10
-    with pytest.raises(UserError, match=r"losses.py: the data set '.*losses' needs a line `DIGEST = …`"):
-        leaf.constant("DIGEST")
-
-
-@pytest.mark.parametrize(
-    ("kind", "line", "expected"),
-    [
-        ("datasets", "CLASSES = '10'", "a whole number from 1 up"),
-        ("datasets", "CLASSES = True", "a whole number from 1 up"),
-        ("datasets", "CLASSES = 0", "a whole number from 1 up"),
-        ("datasets", "IMAGE_SIZE = 32.0", "a whole number from 1 up"),
-        ("datasets", "DIGEST = 7", "a string that is not empty"),
-        ("datasets", "DIGEST = ''", "a string that is not empty"),
-        ("terms", "VERSIONS = '2'", "a whole number from 1 up"),
-        ("terms", "TINY = 8", "a dict of arguments"),
-        ("terms", "TINY = {'pairs': None}", "a dict of arguments"),
-        ("terms", "TINY = {1: 2}", "a dict of arguments"),
-        ("models", "VARIANTS = 'tiny'", "a dict or a list of strings"),
-        ("models", "VARIANTS = 3", "a dict or a list of strings"),
-        ("models", "VARIANTS = [1, 2]", "a dict or a list of strings"),
-    ],
-)
-def test_a_constant_of_another_form_names_its_file(package, kind, line, expected):
-    leaf = leaf_of(package, f"{line}\n{BUILD}", kind=kind)
-    name, _, value = line.partition(" = ")
-    with pytest.raises(UserError) as refused:
-        leaf.constant(name, None)
-    assert str(refused.value).startswith(f"{leaf.path}: the {leaves.SINGULAR[kind]} '{leaf.name}' sets {name} to ")
-    assert f"it must be {expected}" in str(refused.value)
-    assert value in str(refused.value)
-
-
-def test_a_constant_that_can_be_left_out_has_a_default(package):
-    assert leaf_of(package, BUILD).constant("TINY", {}) == {}
-
-
 @pytest.mark.parametrize(
     ("line", "message"),
     [
@@ -255,99 +180,6 @@ def test_the_tiny_form_of_a_term_has_arguments_that_it_takes(package, tiny, mess
     leaf = leaf_of(package, f"TINY = {tiny}\ndef build(shape, *, pairs=32): ...\n")
     with pytest.raises(UserError, match=message):
         leaves.check_objective(parse(f"ce + {leaf.name}"), where="--objective")
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        (RAISES, "fails when imported: line 1, RuntimeError: imported; a term is `build(shape, "),
-        ("import module_that_is_not_installed\n", "line 1, ModuleNotFoundError: No module named"),
-        ("import sys\nsys.exit('no\\ngpu')\n", "line 2, SystemExit: no gpu; "),
-    ],
-)
-def test_a_module_that_cannot_be_imported_is_one_line(package, text, message):
-    leaf = leaf_of(package, f"{text}{BUILD}")
-    with pytest.raises(UserError) as refused:
-        leaf.load()
-    assert str(refused.value).startswith(f"{leaf.path}: the term '{leaf.name}' fails when imported: ")
-    assert message in str(refused.value)
-    assert str(refused.value).isprintable()
-
-
-def test_what_somebodys_code_says_itself_stays_as_it_says_it(package):
-    leaf = leaf_of(package, BUILD)
-    with pytest.raises(DataAbsent, match=r"^nothing here$"), leaf.answering("when built"):
-        raise DataAbsent("nothing here")
-
-
-@pytest.mark.parametrize("text", ["(" * 5000 + ")" * 5000, "X = " + "-" * 50_000 + "1"])
-def test_code_that_is_nested_too_deep_is_one_line(package, text):
-    with pytest.raises(UserError, match=r"losses.py.*: cannot be read as Python: "):
-        leaf_of(package, f"{text}\n{BUILD}")
-
-
-@pytest.mark.parametrize(
-    ("text", "reference"),
-    [
-        (
-            "def build(shape, a, margin=-1.5, *, b, pairs=32, kind='x', on=True, no=None, far=LATER, root=1): ...",
-            "losses",
-        ),
-        ("class Mine:\n  def __init__(self, shape=0, margin=-1.5, pairs=32, kind='x', on=True): ...", "losses.Mine"),
-        ("def build(shape, /, margin=-1.5, pairs=32, kind='x', on=True, **more): ...", "losses"),
-    ],
-)
-def test_the_defaults_are_those_that_the_notation_can_write(package, text, reference):
-    leaf = leaf_of(package, f"{text}\n", reference)
-    assert leaf.defaults == {"kind": "x", "margin": -1.5, "on": True, "pairs": 32}
-
-
-@pytest.mark.parametrize("name", ["drloc", "me", "ce"])
-def test_the_defaults_of_our_terms_are_those_of_python(name):
-    leaf = leaves.find("terms", name)
-    signature = inspect.signature(leaf.load()).parameters.values()
-    assert leaf.defaults == {one.name: one.default for one in signature if one.default is not one.empty}
-
-
-def test_where_there_is_no_signature_there_are_no_defaults(package):
-    assert leaf_of(package, "class Mine(dict):\n  pass\n", "losses.Mine").defaults == {}
-
-
-@pytest.mark.parametrize(
-    ("text", "reference"),
-    [
-        ("def build(shape, *, margin=1.0, pairs=32): ...\n", "losses"),
-        ("def mine(shape, margin=1.0, pairs=32): ...\n", "losses.mine"),
-        ("class Mine:\n  def __init__(self, shape, margin=1.0, *, pairs=32): ...\n", "losses.Mine"),
-    ],
-)
-def test_only_arguments_that_it_takes_can_be_given(package, text, reference):
-    leaf = leaf_of(package, text, reference)
-    leaf.check_arguments({"margin", "pairs"})
-    with pytest.raises(
-        UserError, match=r"^a.toml:3: unknown argument of .* 'pears'; did you mean pairs\? known: margin"
-    ):
-        leaf.check_arguments({"pears"}, where="a.toml:3")
-
-
-@pytest.mark.parametrize("argument", ["shape", "self", "generator"])
-def test_what_a_run_hands_in_cannot_be_given(package, argument):
-    leaf = leaf_of(
-        package, "class Mine:\n  def __init__(self, shape, *, generator=None, pairs=32): ...\n", "losses.Mine"
-    )
-    with pytest.raises(UserError, match=f"unknown argument of .* '{argument}'"):
-        leaf.check_arguments({argument})
-
-
-@pytest.mark.parametrize(
-    ("text", "reference"),
-    [
-        ("def build(shape, **options): ...\n", "losses"),
-        ("class Mine(dict):\n  pass\n", "losses.Mine"),
-    ],
-)
-def test_where_nobody_can_know_the_arguments_any_will_do(package, text, reference):
-    leaf_of(package, text, reference).check_arguments({"whatever"})
 
 
 def test_a_model_is_one_of_its_variants():
@@ -508,3 +340,127 @@ def test_a_folder_without_one_half_is_told(tmp_path):
     pictures(tmp_path / "half", counts=(("train", 2),))
     with pytest.raises(UserError, match=r"^--dataset: imagefolder: .*half has neither val nor test; "):
         leaves.find("datasets", f"imagefolder:{tmp_path / 'half'}", where="--dataset")
+
+
+def installed(package, distribution, text, *, kind="terms", name="spread", of="mypkg"):
+    """A package of one file that brings it under that name; returns the name of its module."""
+    module = f"{package(f'{of}.py', text)}.{of}"
+    distribution(of, f"[vitbench.{kind}]\n{name} = {module}\n")
+    return module
+
+
+def test_an_installed_package_gives_its_module_a_plain_name(package, distribution):
+    module = installed(package, distribution, f"VERSION = 3\n{BUILD}")
+    leaf = leaves.find("terms", "spread")
+    assert (leaf.name, leaf.module, leaf.attribute, leaf.package) == ("spread", module, "build", "mypkg")
+    assert leaf.load().__module__ == module
+    assert leaf.is_foreign
+    assert not leaves.find("terms", "ce").is_foreign
+    assert leaves.find("terms", f"{module}.build").is_foreign
+
+
+def test_or_to_a_function_or_class_in_it(package, distribution):
+    name = package("losses.py", "class Hinge:\n  def __init__(self, shape, *, margin=1.0): ...\n")
+    distribution("mypkg", f"[vitbench.terms]\nhinge = {name}.losses:Hinge\n")
+    assert leaves.find("terms", "hinge").load().__name__ == "Hinge"
+    leaves.check_objective(parse("ce + 0.1*hinge(margin=2.0)"))
+    with pytest.raises(UserError, match=r"unknown argument of hinge 'margn'; did you mean margin\?"):
+        leaves.check_objective(parse("ce + 0.1*hinge(margn=2.0)"))
+
+
+def test_its_version_is_that_of_its_file_and_package_for_another_may_bring_the_name_tomorrow(package, distribution):
+    installed(package, distribution, f"VERSION = 3\n{BUILD}")
+    installed(package, distribution, BUILD, name="hinge", of="other")
+    assert leaves.find("terms", "spread").version == "3 of mypkg"
+    assert leaves.find("terms", "hinge").version == "sha256:" + hashlib.sha256(BUILD.encode()).hexdigest()[:16]
+
+
+@pytest.mark.parametrize("header", [RAISES, PRINTS, "import module_that_is_not_installed\n"])
+def test_finding_it_imports_nothing(package, distribution, header, capsys):
+    installed(package, distribution, f"{header}TINY = {{}}\n{BUILD}")
+    before = set(sys.modules)
+    assert leaves.find("terms", "spread").constant("TINY") == {}
+    assert set(sys.modules) == before
+    assert capsys.readouterr().out == ""
+
+
+def test_a_name_that_two_packages_bring_is_refused_and_names_both(package, distribution):
+    first = installed(package, distribution, BUILD, of="first")
+    second = installed(package, distribution, BUILD, of="second")
+    installed(package, distribution, BUILD, name="hinge", of="third")
+    both = f"the term 'spread' is brought by first 1.0 ({first}) and by second 1.0 ({second}); uninstall one, or write"
+    with pytest.raises(UserError) as refused:
+        leaves.find("terms", "spread", where="--objective")
+    assert str(refused.value).startswith(f"--objective: {both}")
+    assert leaves.find("terms", f"{second}.build").path.name == "second.py"
+    usable, problems = leaves.brought("terms")
+    assert [one.name for one in usable] == ["hinge"]
+    assert len(problems) == 1
+    assert problems[0].startswith(both)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "chosen"),
+    [
+        ("terms", "ce", {"objectives": ("ce + 0.1*drloc",)}),
+        ("models", "vit", {"models": ("vit/tiny",)}),
+        ("datasets", "digits", {"datasets": ("digits",)}),
+    ],
+)
+def test_a_name_of_ours_stays_ours_in_data_files_and_is_refused_where_a_user_may_mean_either(
+    package, distribution, kind, name, chosen
+):
+    module = installed(package, distribution, BUILD, kind=kind, name=name)
+    assert leaves.find(kind, name).module == f"vitbench.{kind}.{name}"
+    with pytest.raises(
+        UserError, match=rf"^--\w+: the .* '{name}' is brought by vitbench and by mypkg 1.0 \({module}\)"
+    ):
+        Selection(**chosen).check()
+    usable, problems = leaves.brought(kind)
+    assert not usable
+    assert len(problems) == 1
+    assert "brought by vitbench and by mypkg 1.0" in problems[0]
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("nowhere_at_all.losses", "no module 'nowhere_at_all.losses' with a Python file; reinstall mypkg"),
+        ("{}.nothing", "no module '{}.nothing' with a Python file; reinstall mypkg"),
+        ("{}.losses:mine", "defines no function or class 'mine'; define it there"),
+        ("{}.wrong", "wrong.py:1: cannot be read as Python: "),
+        ("{}.losses:a.b", "expected `module` or `module:function`, got '{}.losses:a.b'; mend it there"),
+    ],
+)
+def test_an_entry_point_that_leads_nowhere_is_named_and_the_others_work(package, distribution, value, message):
+    name = package("losses.py", BUILD)
+    package("wrong.py", "def build(:\n")
+    distribution("mypkg", f"[vitbench.terms]\nspread = {value.format(name)}\nhinge = {name}.losses\n")
+    with pytest.raises(UserError) as refused:
+        leaves.find("terms", "spread")
+    assert message.format(name) in str(refused.value)
+    assert str(refused.value).isprintable()
+    assert leaves.find("terms", "hinge").module == f"{name}.losses"
+    usable, problems = leaves.brought("terms")
+    assert [one.name for one in usable] == ["hinge"]
+    assert problems == [str(refused.value)]
+
+
+def test_an_unknown_name_leads_to_what_packages_bring_too(package, distribution):
+    installed(package, distribution, BUILD)
+    with pytest.raises(UserError, match=r"unknown term 'spred'; did you mean spread\? known: ce, .*spread"):
+        leaves.find("terms", "spred")
+
+
+def test_the_variants_of_a_packages_model_are_checked(package, distribution):
+    text = "VARIANTS = ['tiny']\ndef build(*, classes, image_size, variant): ...\n"
+    installed(package, distribution, text, kind="models", name="mixer")
+    assert leaves.check_model("mixer/tiny").package == "mypkg"
+    with pytest.raises(UserError, match="unknown variant of mixer 'tinny'; did you mean tiny"):
+        leaves.check_model("mixer/tinny")
+
+
+def test_a_packages_data_set_takes_no_folder(package, distribution):
+    installed(package, distribution, "def build(root, *, image_size, download): ...\n", kind="datasets", name="letters")
+    with pytest.raises(UserError, match="data set 'letters:/x': letters takes no folder"):
+        leaves.find("datasets", "letters:/x")

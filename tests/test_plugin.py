@@ -50,6 +50,60 @@ def test_k_paper_and_model_selects_that_model(suite):
     assert {name.split("/")[2] for name in names} == {"vit"}
 
 
+NET = """
+from torch import nn
+from vitbench.contracts import Output
+
+class Net(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.first, self.last = nn.Conv2d(3, 8, 3), nn.Linear(8, classes)
+
+    def forward(self, images):
+        grid = self.first(images)
+        embedding = grid.mean(dim=(2, 3))
+        return Output(logits=self.last(embedding), embedding=embedding, grids=(grid,))
+
+def build(*, classes, image_size):
+    return Net(classes)
+"""
+TERM = """
+from torch import nn
+
+VERSION = 1
+
+class Spread(nn.Module):
+    def forward(self, step):
+        return -step.out.embedding.std(dim=0).mean()
+
+def build(shape):
+    return Spread()
+"""
+
+
+def test_what_a_package_brings_has_plain_ids_and_its_rows(suite, pytester, package, distribution, executed):
+    package("nets.py", NET)
+    package("losses.py", TERM)
+    name = package("data.py", "VERSION = 1\nCLASSES = 3\nIMAGE_SIZE = 16\nDIGEST = 'd1'\ndef build(*_, **__): ...\n")
+    modules = {"terms": "spread = {}.losses", "models": "mixer = {}.nets", "datasets": "letters = {}.data"}
+    distribution("mypkg", "".join(f"[vitbench.{kind}]\n{line.format(name)}\n" for kind, line in modules.items()))
+    options = ("--objective", "ce + 0.1*spread", "--model", "mixer", "--dataset", "letters")
+    chosen = "test_accuracy and floros2024/4.1 and mixer and (spread or /ce/)"
+    suite("-k", chosen, *options).assert_outcomes(passed=2)
+    assert [(str(one.objective), one.model, one.dataset) for one in executed] == [
+        ("ce", "mixer", "letters"),
+        ("ce + 0.1*spread", "mixer", "letters"),
+    ]
+    assert executed[1].versions["terms/spread"] == executed[1].versions["datasets/letters"] == "1 of mypkg"
+    found = ids(suite("--collect-only", "-q", "-k", chosen, *options))
+    assert found == ["floros2024/4.1/mixer/ce/letters", "floros2024/4.1/mixer/ce+0.1spread/letters"]
+    report = (pytester.path / ".vitbench/report/floros2024.md").read_text()
+    assert re.search(r"^\| mixer +\| ce \+ 0\.1\\?\*spread +\| 97\.00", report, re.M)
+    board = (pytester.path / ".vitbench/report/leaderboard.md").read_text()
+    assert re.search(r"^### letters, `quick` budget", board, re.M)
+    assert re.search(r"^\|.*\| mixer +\|.*ce \+ 0\.1\\?\*spread +\|.*\| 97\.00", board, re.M)
+
+
 def test_k_selects_as_well_in_a_checkout_called_vitbench(suite, pytester):
     folder = pytester.mkdir("vitbench-me")
     (pytester.path / "benchmarks").rename(folder / "benchmarks")

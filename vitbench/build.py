@@ -17,6 +17,7 @@ from vitbench.adapter import shape_of
 from vitbench.contracts import Images, Split
 from vitbench.errors import UserError, is_out_of_memory
 from vitbench.identity import Identity
+from vitbench.leaf import CONTRACTS, Kind, Leaf
 from vitbench.total import Total
 from vitbench.train import derived
 
@@ -104,7 +105,7 @@ def total_of(identity: Identity, model: nn.Module) -> Total:
     return Total(terms, {one.name: one.weight for one in identity.objective})
 
 
-def _module(leaf: leaves.Leaf, *given: Any, **options: Any) -> nn.Module:
+def _module(leaf: Leaf, *given: Any, **options: Any) -> nn.Module:
     """What a model or a term builds."""
     build = leaf.load()
     with leaf.answering("when built"):
@@ -114,7 +115,7 @@ def _module(leaf: leaves.Leaf, *given: Any, **options: Any) -> nn.Module:
     return made
 
 
-def _check_images(leaf: leaves.Leaf, half: str, images: Images, identity: Identity) -> None:
+def _check_images(leaf: Leaf, half: str, images: Images, identity: Identity) -> None:
     """Refuse a half of a data set that is not what its constants say."""
     if not isinstance(images, Images):
         raise _broken(leaf, f"has a `{half}` that is {type(images).__name__}; expected vitbench.contracts.Images")
@@ -137,8 +138,8 @@ def _check_images(leaf: leaves.Leaf, half: str, images: Images, identity: Identi
         )
 
 
-def _broken(leaf: leaves.Leaf, how: str) -> UserError:
-    return UserError(f"{leaf.what} {how}; {leaves.CONTRACTS[leaf.kind]}")
+def _broken(leaf: Leaf, how: str) -> UserError:
+    return UserError(f"{leaf.what} {how}; {CONTRACTS[leaf.kind]}")
 
 
 @contextmanager
@@ -168,7 +169,7 @@ def blaming(identity: Identity, when: str) -> Iterator[None]:
             raise
 
 
-def _foreign(identity: Identity) -> list[leaves.Leaf]:
-    named = [("models", identity.model.partition("/")[0]), ("datasets", identity.dataset)]
+def _foreign(identity: Identity) -> list[Leaf]:
+    named: list[tuple[Kind, str]] = [("models", identity.model.partition("/")[0]), ("datasets", identity.dataset)]
     named += [("terms", name) for name in identity.objective.names]
-    return [leaves.find(kind, name) for kind, name in named if "." in name]  # type: ignore[arg-type]
+    return [leaf for leaf in (leaves.find(*one) for one in named) if leaf.is_foreign]

@@ -39,6 +39,7 @@ from vitbench.arguments import (
 from vitbench.case import Case
 from vitbench.compare import Verdict
 from vitbench.errors import DataAbsent, DataBroken, NonFinite, OutOfMemory, TimeUp, UserError, unknown
+from vitbench.leaf import SINGULAR
 from vitbench.machine import PRECISIONS
 from vitbench.options import folder
 from vitbench.session import Session
@@ -99,7 +100,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     command = commands.add_parser("list", help="ids of the cases, or names of models, terms and data sets")
-    command.add_argument("what", nargs="?", default="cases", choices=["cases", "papers", *leaves.SINGULAR])
+    command.add_argument("what", nargs="?", default="cases", choices=["cases", "papers", *SINGULAR])
     add_selection(command)
     command.set_defaults(command=_list)
 
@@ -164,7 +165,10 @@ def _list(options: argparse.Namespace) -> int:
     elif options.what == "cases":
         lines = list(_cases(session_of(options)))
     else:
-        lines = leaves.known(options.what)
+        brought, problems = leaves.brought(options.what)
+        lines = leaves.known(options.what) + [f"{one.name}  {one} ({one.value})" for one in brought]
+        for problem in problems:
+            print(f"note: {problem}", file=sys.stderr)
     print("\n".join(lines))
     return 0
 

@@ -2,6 +2,7 @@
 
 import importlib
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 from vitbench import folders, leaves, machine, summary
@@ -23,8 +24,12 @@ def lines(data: Path | None, *, download: bool = False) -> Iterator[str]:
     yield f"{'device':12} {machine.device_name('cpu')}, {machine.threads()} thread a run"
     yield f"{'GPU':12} {', '.join(gpus) or 'none that torch sees: run without --gpu, or install the driver'}"
     yield f"{'data':12} {data or 'no folder: give --data DIR or set VITBENCH_DATA'}"
-    for name in leaves.known("datasets"):
+    brought, problems = leaves.brought("datasets")
+    for name in [*leaves.known("datasets"), *(one.name for one in brought)]:
         yield f"  {name:20} {_state(name, data, download)}"
+    for kind in ("models", "terms"):
+        problems += leaves.brought(kind)[1]
+    yield from (f"note: {one}" for one in dict.fromkeys(problems))
 
 
 def _state(name: str, data: Path | None, download: bool) -> str:
@@ -32,15 +37,16 @@ def _state(name: str, data: Path | None, download: bool) -> str:
     if name in leaves.OF_FOLDERS:
         return f"any folder with {folders.LAYOUT}: --dataset {name}:PATH"
     leaf = leaves.find("datasets", name)
-    size = leaf.constant("IMAGE_SIZE")
     try:
+        size = leaf.constant("IMAGE_SIZE")
         build = leaf.load()
         if leaf.constant("PHOTOGRAPHS", False):
             from vitbench import photographs
 
             listed = importlib.import_module(leaf.module).listed
             return photographs.state(listed(data, download=download), size)
-        build(data, image_size=size, download=download)
+        with leaf.answering("when built") if leaf.is_foreign else nullcontext():
+            build(data, image_size=size, download=download)
     except UserError as error:
         return str(error).removeprefix(f"{name}: ")
     except OSError as error:

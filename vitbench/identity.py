@@ -16,6 +16,7 @@ from typing import Any
 import vitbench
 from vitbench import leaves, operations
 from vitbench.case import Budget, Case, Phase
+from vitbench.leaf import Leaf
 from vitbench.machine import installed
 from vitbench.objective import Call, Objective
 
@@ -322,4 +323,4 @@ def _operations(phase: Phase) -> Iterator[Call]:
 def _core_version(name: str) -> str:
     """`VERSION` of one of our own modules, read without importing it."""
     path = Path(vitbench.__path__[0]) / f"{name}.py"
-    return leaves.Leaf("models", name, name, "", path).version
+    return Leaf("models", name, name, "", path).version

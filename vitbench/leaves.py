@@ -1,217 +1,20 @@
 """Find models, terms and data sets by name, without importing them.
 
 The file name is the name: `vit` is `vitbench/models/vit.py`. A dotted name (`mypkg.losses.mine`) is other
-people's code: a module with a function `build`, or a function or class in a module. `imagefolder:PATH` is the
-data set that a folder of pictures is. Constants, the version and the arguments of `build` are read from the source
-with `ast`, so that a misspelt name or argument is an error at collection, before torch is imported.
+people's code: a module with a function `build`, or a function or class in a module; an installed package may give it
+a plain name by an entry point (`vitbench.entries`). `imagefolder:PATH` is the data set that a folder of pictures is.
+A misspelt name or argument is an error at collection, before torch is imported.
 """
 
-import ast
-import hashlib
-import importlib
-import sys
-import traceback
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache
 from pathlib import Path
-from typing import Any, Literal
 
-from vitbench import folders, modules
-from vitbench.constants import FORMS, MISSING, is_value, literal
+from vitbench import entries, modules
 from vitbench.errors import UserError, unknown
-from vitbench.objective import Objective, Value
+from vitbench.leaf import SINGULAR, FolderLeaf, Kind, Leaf
+from vitbench.objective import Objective
 
-Kind = Literal["models", "terms", "datasets"]
-# Arguments that a run gives, and no notation.
-HANDED_IN = {"self", "shape", "classes", "image_size", "variant", "root", "download", "images", "labels", "generator"}
 OF_FOLDERS = ("imagefolder",)  # data sets that are written `imagefolder:PATH`
-SINGULAR = {"models": "model", "terms": "term", "datasets": "data set"}
-CONTRACTS = {
-    "models": "a model is `build(*, classes, image_size)` and returns a torch.nn.Module (docs/adding-a-model.md)",
-    "terms": "a term is `build(shape, *, …)` and returns a torch.nn.Module (docs/adding-a-term.md)",
-    "datasets": "a data set is `build(root, *, image_size, download)` and returns a vitbench.contracts.Split",
-}
-
-
-@dataclass(frozen=True)
-class Leaf:
-    """One model, term or data set: where its code is, and what can be read from it.
-
-    Attributes:
-        kind: the folder that such things live in.
-        name: as written by the user.
-        module: dotted name of the module.
-        attribute: the function or class that builds it.
-        path: the source file.
-    """
-
-    kind: Kind
-    name: str
-    module: str
-    attribute: str
-    path: Path
-
-    @cached_property
-    def _tree(self) -> ast.Module:
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # Python's remarks on somebody's code come when it is imported
-                return ast.parse(self.path.read_bytes())
-        except SyntaxError as error:
-            raise UserError(f"{self.path}:{error.lineno or 1}: cannot be read as Python: {error.msg}") from None
-        except (OSError, ValueError, RecursionError, MemoryError) as error:
-            reason = str(error) or "it is nested too deep"
-            raise UserError(f"{self.path}: cannot be read as Python: {reason}") from None
-
-    @property
-    def what(self) -> str:
-        """File and name, as they stand in front of an error."""
-        return f"{self.path}: the {SINGULAR[self.kind]} {self.name!r}"
-
-    @cached_property
-    def constants(self) -> dict[str, Any]:
-        """Upper-case module constants that are literals."""
-        found = {}
-        for node in self._tree.body:
-            target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
-            if isinstance(node, ast.Assign | ast.AnnAssign) and isinstance(target, ast.Name):
-                found[target.id] = literal(node.value)
-        return {name: value for name, value in found.items() if name.isupper() and value is not MISSING}
-
-    @cached_property
-    def operations(self) -> frozenset[str]:
-        """Functions of the file that take a generator by name, which is what makes an augmentation of one."""
-        functions = [node for node in self._tree.body if isinstance(node, ast.FunctionDef)]
-        return frozenset(one.name for one in functions if any(a.arg == "generator" for a in one.args.kwonlyargs))
-
-    @cached_property
-    def imports(self) -> frozenset[str]:
-        """Dotted names that the file imports, `a.b` and `a.b.c` of `from a.b import c`."""
-        found = set()
-        for node in ast.walk(self._tree):
-            if isinstance(node, ast.Import):
-                found |= {alias.name for alias in node.names}
-            elif isinstance(node, ast.ImportFrom) and node.module:
-                found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-        return frozenset(found)
-
-    @property
-    def _signature(self) -> ast.arguments | None:
-        """Of `build`, where the file shows it."""
-        node = next((one for one in self._tree.body if getattr(one, "name", None) == self.attribute), None)
-        if isinstance(node, ast.ClassDef):
-            node = next((one for one in node.body if getattr(one, "name", None) == "__init__"), None)
-        return node.args if isinstance(node, ast.FunctionDef) else None
-
-    @cached_property
-    def parameters(self) -> frozenset[str] | None:
-        """Names that can be given to `build`, or None where it takes any."""
-        signature = self._signature
-        if signature is None or signature.kwarg:
-            return None
-        return frozenset(argument.arg for argument in (*signature.args, *signature.kwonlyargs))
-
-    @cached_property
-    def defaults(self) -> dict[str, Value]:
-        """What `build` takes where the notation sets nothing: the arguments whose defaults can be written in it."""
-        signature = self._signature
-        if signature is None:
-            return {}
-        by_place = zip(reversed(signature.args), reversed(signature.defaults), strict=False)
-        by_name = zip(signature.kwonlyargs, signature.kw_defaults, strict=True)
-        found = {one.arg: literal(node) for one, node in (*by_place, *by_name)}
-        return {name: value for name, value in sorted(found.items()) if name not in HANDED_IN and is_value(value)}
-
-    @cached_property
-    def version(self) -> str:
-        """`VERSION` of the file; where somebody else's file has none, a digest of its text."""
-        if "VERSION" in self.constants:
-            return str(self.constants["VERSION"])
-        return "sha256:" + hashlib.sha256(self.path.read_bytes()).hexdigest()[:16]
-
-    def constant(self, name: str, default: Any = MISSING) -> Any:
-        """A constant in the form that it must have; without a default, things of this kind cannot do without it.
-
-        Raises:
-            UserError: if the file does not set it to a literal of that form.
-        """
-        value = self.constants.get(name, default)
-        if value is MISSING:
-            raise UserError(f"{self.what} needs a line `{name} = …` with a literal value; add it")
-        if name in self.constants and name in FORMS and not FORMS[name].holds(value):
-            raise UserError(f"{self.what} sets {name} to {value!r}; it must be {FORMS[name].expected}")
-        return value
-
-    def check_arguments(self, arguments: set[str], *, where: str = "") -> None:
-        """Refuse an argument that `build` does not take.
-
-        Raises:
-            UserError: naming the nearest arguments that it takes.
-        """
-        known = self.parameters
-        if known is None:
-            return
-        known -= HANDED_IN
-        for argument in sorted(arguments - known):
-            raise unknown(f"argument of {self.name}", argument, known, where=where)
-
-    def load(self) -> Callable[..., Any]:
-        """Import the module and return what builds it.
-
-        Raises:
-            UserError: if the module cannot be imported.
-        """
-        if str(Path.cwd()) not in sys.path and "." in self.name:
-            sys.path.append(str(Path.cwd()))
-        with self.answering("when imported"):
-            build: Callable[..., Any] = getattr(importlib.import_module(self.module), self.attribute)
-        return build
-
-    @contextmanager
-    def answering(self, when: str) -> Iterator[None]:
-        """Make one line of whatever its code raises; a `UserError` is one already.
-
-        Args:
-            when: what was asked of it.
-
-        Raises:
-            UserError: naming file, line and error, and what things of this kind must be.
-        """
-        try:
-            yield
-        except UserError:
-            raise
-        except (Exception, SystemExit) as error:
-            frames = traceback.extract_tb(error.__traceback__)
-            line = next((f"line {one.lineno}, " for one in reversed(frames) if one.filename == str(self.path)), "")
-            reason = " ".join(f"{type(error).__name__}: {error}".split())
-            raise UserError(f"{self.what} fails {when}: {line}{reason}; {CONTRACTS[self.kind]}") from error
-
-
-@dataclass(frozen=True)
-class FolderLeaf(Leaf):
-    """A data set that is whatever folder its name says: `imagefolder:PATH`.
-
-    Attributes:
-        folder: PATH; relative to the current folder, as everywhere on a command line.
-    """
-
-    folder: Path
-
-    @cached_property
-    def constants(self) -> dict[str, Any]:
-        """Those of the file, and what the folder holds."""
-        found = folders.scan(self.folder)
-        counts = {"CLASSES": len(found.classes), "TRAIN": len(found.train), "TEST": len(found.test)}
-        return {**super().constants, **counts, "DIGEST": found.digest}
-
-    def load(self) -> Callable[..., Any]:
-        """Likewise, for this folder, wherever the other data sets are."""
-        build = super().load()
-        return lambda root, **options: build(self.folder, **options)
 
 
 def known(kind: Kind) -> list[str]:
@@ -220,21 +23,47 @@ def known(kind: Kind) -> list[str]:
     return sorted(path.stem for path in folder.glob("*.py") if path.stem != "__init__")
 
 
+def named(kind: Kind, name: str) -> list[entries.Entry]:
+    """The entry points of that name."""
+    return [one for one in entries.brought(kind) if one.name == name]
+
+
+def names(kind: Kind) -> list[str]:
+    """Every name that `find` may know but dotted ones, sorted: ours, and what other packages bring."""
+    return sorted({*known(kind), *(one.name for one in entries.brought(kind))})
+
+
+def brought(kind: Kind) -> tuple[list[entries.Entry], list[str]]:
+    """What other packages bring and everybody can use; and what nobody can, a line each."""
+    usable, problems = [], list(entries.unreadable())
+    for entry in entries.brought(kind):
+        try:
+            check_single(kind, entry.name)
+            find(kind, entry.name)
+        except UserError as error:
+            problems.append(str(error))
+        else:
+            usable.append(entry)
+    return usable, list(dict.fromkeys(problems))
+
+
 def find(kind: Kind, name: str, *, where: str = "") -> Leaf:
     """Find a leaf by its name.
 
     Args:
         kind: "models", "terms" or "datasets".
-        name: file name of one of ours, or the dotted name of somebody else's.
+        name: file name of one of ours, or the dotted name or entry point of somebody else's.
         where: file and line, or the option that the name came from.
 
     Raises:
-        UserError: if nothing has that name.
+        UserError: if nothing has that name, or two packages bring it.
     """
     try:
         if kind == "datasets" and ":" in name:
             return _find_folder(name)
-        return _find_foreign(kind, name) if "." in name else _find_own(kind, name)
+        if "." in name:
+            return _find_foreign(kind, name)
+        return _find_own(kind, name) or _find_brought(kind, name)
     except UserError as error:
         if not where:
             raise
@@ -242,9 +71,9 @@ def find(kind: Kind, name: str, *, where: str = "") -> Leaf:
 
 
 @cache
-def _find_own(kind: Kind, name: str) -> Leaf:
+def _find_own(kind: Kind, name: str) -> Leaf | None:
     if name not in known(kind):
-        raise unknown(SINGULAR[kind], name, known(kind))
+        return None
     path = Path(__file__).parent / kind / f"{name}.py"
     return Leaf(kind, name, f"vitbench.{kind}.{name}", "build", path)
 
@@ -253,7 +82,7 @@ def _find_own(kind: Kind, name: str) -> Leaf:
 def _find_folder(name: str) -> Leaf:
     """`imagefolder:PATH`; a folder is looked through once a process."""
     own, _, folder = name.partition(":")
-    leaf = _find_own("datasets", own)
+    leaf = find("datasets", own)
     if own not in OF_FOLDERS or not folder:
         raise UserError(f"data set {name!r}: {f'write {own}:PATH' if own in OF_FOLDERS else f'{own} takes no folder'}")
     found = FolderLeaf("datasets", name, leaf.module, leaf.attribute, leaf.path, Path(folder))
@@ -318,7 +147,42 @@ def _find_foreign(kind: Kind, name: str) -> Leaf:
             f"{what}: no module {module!r} with a Python file on Python's path; install it or set PYTHONPATH"
         )
     attribute = name.removeprefix(module).lstrip(".") or "build"
-    leaf = Leaf(kind, name, module, attribute, path)
-    if not any(getattr(node, "name", None) == attribute for node in leaf._tree.body):
-        raise UserError(f"{what}: {path} defines no function or class {attribute!r}; define it there")
+    return _defined(Leaf(kind, name, module, attribute, path), what)
+
+
+def _find_brought(kind: Kind, name: str) -> Leaf:
+    check_single(kind, name)
+    for entry in named(kind, name):
+        return _leaf_of(kind, entry)
+    raise unknown(SINGULAR[kind], name, names(kind))
+
+
+@cache
+def _leaf_of(kind: Kind, entry: entries.Entry) -> Leaf:
+    module, attribute = entry.target
+    there, path = modules.file_of(module)
+    if path is None or there != module:
+        raise UserError(f"{entry.place}: no module {module!r} with a Python file; reinstall {entry.package}")
+    return _defined(Leaf(kind, entry.name, module, attribute, path, package=entry.package), entry.place)
+
+
+def _defined(leaf: Leaf, what: str) -> Leaf:
+    """The leaf, if its file has what builds it."""
+    if not leaf.is_defined:
+        raise UserError(f"{what}: {leaf.path} defines no function or class {leaf.attribute!r}; define it there")
     return leaf
+
+
+def check_single(kind: Kind, name: str, *, where: str = "") -> None:
+    """Refuse a name that several bring, of whom a user may mean any; in our data files it is ours.
+
+    Raises:
+        UserError: naming all that bring it.
+    """
+    theirs = [f"{one} ({one.value})" for one in named(kind, name)]
+    if len(found := [*(["vitbench"] if name in known(kind) else []), *theirs]) > 1:
+        place = f"{where}: " if where else ""
+        raise UserError(
+            f"{place}the {SINGULAR[kind]} {name!r} is brought by {' and by '.join(found)}; uninstall one, or write the "
+            "dotted name of the one that you mean"
+        )

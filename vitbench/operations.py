@@ -5,7 +5,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from vitbench.errors import unknown
-from vitbench.leaves import Leaf
+from vitbench.leaf import Leaf
 
 AUGMENTATIONS = "vitbench.augmentations."
 

@@ -41,14 +41,18 @@ class Selection:
                 raise UserError(f"--dataset: {name} is whatever folder you name; write {name}:PATH")
             if any("\ud800" <= one <= "\udfff" for one in name):  # how Python holds a byte that is not UTF-8
                 raise UserError(f"--dataset: expected a name in UTF-8, as records are, got {name!r}; rename the folder")
+            leaves.check_single("datasets", name, where="--dataset")
             leaf = leaves.find("datasets", name, where="--dataset")
             for constant in ("DIGEST", "CLASSES", "IMAGE_SIZE"):
                 leaf.constant(constant)
             leaf.constant("TRAIN", 0)
         for name in self.models:
+            leaves.check_single("models", name.partition("/")[0], where="--model")
             leaves.check_model(name, where="--model")
         for text in self.objectives:
-            leaves.check_objective(parse(text, where="--objective"), where="--objective")
+            for term in (objective := parse(text, where="--objective")).names:
+                leaves.check_single("terms", term, where="--objective")
+            leaves.check_objective(objective, where="--objective")
 
     def cases(self, papers: Iterable[Paper]) -> list[Case]:
         """Every case, once, sorted.
