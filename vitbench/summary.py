@@ -168,6 +168,7 @@ def write_report(session: Session, folder: Path) -> Path:
     """Write the report of everything that the runs directory holds for the chosen budget; returns its index."""
     from vitbench import baselines, kept
     from vitbench.report import pages
+    from vitbench.report.material import Material
     from vitbench.report.results import Results
 
     budget, found = session.options.budget, kept.Kept()
@@ -184,7 +185,7 @@ def write_report(session: Session, folder: Path) -> Path:
             if baselines.cell_of(case, budget, "loss")[:-1] in shown:
                 found.take(record, session.store.folder(identity), machine="")
             links[record.key[:12]] = _link(session.store.folder(identity) / "record.json", folder)
-    material = pages.Material(
+    material = Material(
         papers=list(session.papers.values()),
         results=Results(measured),
         cases={budget: cases},

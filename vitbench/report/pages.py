@@ -1,14 +1,11 @@
 """A paper's report in Markdown: what was printed, what came out here, and what may be believed of it."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from vitbench import compare
 from vitbench.case import Budget, Case
-from vitbench.compare import Finding
 from vitbench.errors import UserError
-from vitbench.kept import Kept
 from vitbench.papers import Paper
 from vitbench.records import write_atomically, write_whole
 from vitbench.report import (
@@ -27,6 +24,7 @@ from vitbench.report import (
 )
 from vitbench.report.gallery import Drawing
 from vitbench.report.markdown import Grid, escaped
+from vitbench.report.material import Material
 from vitbench.report.results import Place, Results
 from vitbench.selection import sizes, trained
 from vitbench.tables import Table
@@ -57,27 +55,6 @@ QUICK_NOTE = """\
 Tiny networks on little data for seconds: they show that everything runs and learns. On 360 test images one standard
 error is about a point, so differences of a point or two mean nothing here, and nothing in this section is comparable
 with a printed number."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Material:
-    """What a report is made of.
-
-    Attributes:
-        cases: per budget, the cases whose rows are shown.
-        links: per run key, where its record is.
-        kept: curves and pictures, of which the figures are made.
-        findings: stale and invalid values, which no table shows as numbers.
-        problems: one line for each file that could not be used.
-    """
-
-    papers: Sequence[Paper]
-    results: Results
-    cases: Mapping[Budget, Sequence[Case]]
-    links: Mapping[str, str] = field(default_factory=dict)
-    kept: Kept = field(default_factory=Kept)
-    findings: Sequence[Finding] = ()
-    problems: Sequence[str] = ()
 
 
 def write(folder: Path, material: Material) -> list[Path]:

@@ -1,0 +1,35 @@
+"""What a report is made of, whatever it is written as."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from vitbench.case import Budget, Case
+from vitbench.compare import Finding
+from vitbench.kept import Kept
+from vitbench.papers import Paper
+from vitbench.report.results import Results
+
+
+@dataclass(frozen=True, kw_only=True)
+class Material:
+    """What a report is made of.
+
+    Attributes:
+        cases: per budget, the cases whose rows are shown.
+        links: per run key, where its record is.
+        kept: curves and pictures, of which the figures are made.
+        findings: stale and invalid values, which no table shows as numbers.
+        problems: one line for each file that could not be used.
+    """
+
+    papers: Sequence[Paper]
+    results: Results
+    cases: Mapping[Budget, Sequence[Case]]
+    links: Mapping[str, str] = field(default_factory=dict)
+    kept: Kept = field(default_factory=Kept)
+    findings: Sequence[Finding] = ()
+    problems: Sequence[str] = ()
+
+    def of(self, paper: Paper) -> dict[Budget, list[Case]]:
+        """Per budget, the cases of one paper."""
+        return {budget: [one for one in cases if one.paper == paper.name] for budget, cases in self.cases.items()}
