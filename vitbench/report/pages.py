@@ -13,6 +13,7 @@ from vitbench.report import (
     costs,
     counts,
     gallery,
+    html,
     markdown,
     pretrainings,
     printed,
@@ -58,7 +59,7 @@ with a printed number."""
 
 
 def write(folder: Path, material: Material) -> list[Path]:
-    """Write a page per paper, with its figures, and an index; returns the files, the index first.
+    """Write a page per paper, with its figures, an index, and all on one HTML page; returns the files, the index first.
 
     Args:
         folder: made when it is not there.
@@ -79,6 +80,7 @@ def write(folder: Path, material: Material) -> list[Path]:
                 temporary.write_bytes(drawing.content())
             written.append(path)
     write_whole(index, _index(material))
+    written.append(html.write(folder, material, {path.name: path for path in written if path.parent != folder}))
     return written
 
 
@@ -100,6 +102,7 @@ def page(paper: Paper, material: Material) -> str:
 
 def _index(material: Material) -> str:
     lines = ["# Reports", "One page per paper: its printed tables with our numbers beside them."]
+    lines.append(f"{markdown.link('Everything on one page', html.NAME)}, to be sorted and searched in a browser.")
     rows = []
     for paper in material.papers:
         measured, every = counts.measured(paper, material.results)
