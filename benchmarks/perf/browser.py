@@ -35,18 +35,28 @@ def path() -> str | None:
     return next(filter(None, map(shutil.which, NAMES)), None)
 
 
-def ask(page: Path, script: str, *, width: int = 1280, hash: str = "", timeout: float = 120.0) -> tuple[Any, list[str]]:
+def ask(
+    page: Path,
+    script: str,
+    *,
+    width: int = 1280,
+    hash: str = "",
+    is_real_time: bool = False,
+    timeout: float = 120.0,
+) -> tuple[Any, list[str]]:
     """What a script returns in a copy of a page, and the errors that the page and it made.
 
     Args:
         script: body of an async function.
         width: of the window in pixels; a headless Chromium has at least 500.
         hash: of the address, with its `#`.
+        is_real_time: whether its clock is the machine's, for measurements; the script must not wait for anything then.
     """
     copy = page.with_name(f"asked-{page.name}")
     text = page.read_text(encoding="utf-8").replace("<head>", f"<head>{BEFORE}", 1)
     copy.write_text(text + AFTER.replace("SCRIPT", script), encoding="utf-8")
-    dump = started(copy.as_uri() + hash, "--dump-dom", width=width, timeout=timeout)
+    clock = [] if is_real_time else ["--virtual-time-budget=5000"]
+    dump = started(copy.resolve().as_uri() + hash, "--dump-dom", *clock, width=width, timeout=timeout)
     found = re.search(r'<pre id="found">(.*?)</pre>', dump, re.DOTALL)
     if not found:
         raise RuntimeError(f"no answer from {copy}: {dump[:300]!r} ... {dump[-300:]!r}")
@@ -58,14 +68,14 @@ def started(address: str, *what: str, width: int = 1280, height: int = 900, time
     """Open an address in a browser with an empty profile; returns what it prints.
 
     Args:
-        what: `--dump-dom`, or a screenshot.
+        what: `--dump-dom`, or a screenshot, and how long to wait for it.
     """
     browser = path()
     if browser is None:
         raise RuntimeError(f"none of {', '.join(NAMES)} is on the path")
     profile = Path(tempfile.mkdtemp(prefix="browser-"))
     command = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", *QUIET]
-    command += [f"--user-data-dir={profile}", f"--window-size={width},{height}", "--virtual-time-budget=5000"]
+    command += [f"--user-data-dir={profile}", f"--window-size={width},{height}"]
     try:
         done = subprocess.run([*command, *what, address], capture_output=True, timeout=timeout, check=True)
     finally:

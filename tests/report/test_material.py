@@ -1,9 +1,19 @@
-"""What a report is made of: the cases of one paper among those of several."""
+"""What reports are made of has to be said, but for what there may be nothing of; and which of it is one paper's."""
+
+import pytest
 
 from vitbench.case import Budget
 from vitbench.report.material import Material
 from vitbench.report.results import Results
 from vitbench.selection import Selection
+
+
+def test_papers_results_and_cases_are_needed_and_the_rest_is_nothing(paper):
+    material = Material(papers=[paper], results=Results([]), cases={})
+    assert (dict(material.links), material.findings, material.problems) == ({}, (), ())
+    assert not material.kept.curves
+    with pytest.raises(TypeError, match="cases"):
+        Material(papers=[paper], results=Results([]))
 
 
 def test_the_cases_of_one_paper_stand_under_their_budgets(paper, twofold):

@@ -21,7 +21,7 @@ from vitbench.case import Budget
 from vitbench.machine import installed
 from vitbench.papers import Paper
 from vitbench.records import write_whole
-from vitbench.report import conclusions, counts, gallery
+from vitbench.report import conclusions, counts, gallery, rankings
 from vitbench.report.explorer import ANY, COLUMNS, PRINT_ONLY, Row, rows
 from vitbench.report.material import Material
 from vitbench.report.provenance import Numbers
@@ -117,7 +117,8 @@ def _content(material: Material) -> dict[str, Any]:
         "conclusions": [(name, grid) for name, grid in shown if compared and grid[1]],
         "remarks": compare.remarks(material.findings),
         "problems": [*material.problems, *material.kept.problems],
-        "boards": [],
+        "boards": rankings.rankings(material, numbers),
+        "boards_note": rankings.NOTE,
     }
     content["sections"] = list(_sections(content, has_figures=bool(material.kept.curves or material.kept.pictures)))
     return content | {"records": embedded(numbers.content())}

@@ -1,4 +1,4 @@
-"""What a report is made of, whatever it is written as."""
+"""What reports are made of: papers, measurements, the cases that are shown, and where records are."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
