@@ -16,6 +16,7 @@ from vitbench import (
     compare_command,
     doctor,
     kept,
+    leaderboard_command,
     leaves,
     machine,
     papers,
@@ -117,6 +118,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_running(commands)
     campaign_command.add(commands)
     compare_command.add(commands)
+    leaderboard_command.add(commands)
     transport.add(commands)
 
     command = commands.add_parser("doctor", help="what this machine has: versions, device, data sets found and missing")

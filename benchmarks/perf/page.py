@@ -26,6 +26,7 @@ from vitbench.case import Budget
 from vitbench.papers import Paper
 from vitbench.report import html, recorded
 from vitbench.report.gallery import drawings
+from vitbench.report.leaderboard import boards
 from vitbench.report.material import Material
 
 ROUNDS = 3
@@ -89,14 +90,14 @@ def made(number: int, known: Sequence[Paper]) -> list[Measurement]:
 
 
 def page_of(material: Material, folder: Path) -> tuple[Path, float]:
-    """The page with its figures in a folder, and the seconds of the processor that it took, those for figures left out."""
+    """The page with its figures in a folder, and the seconds of the processor that it took, without figures."""
     drawn = {}
     for paper in material.papers:
         for one in drawings(paper, material.cases, material.results, material.kept):
             drawn[one.name] = folder / one.name
             drawn[one.name].write_bytes(one.content())
     started = time.process_time()
-    page = html.write(folder, material, drawn)
+    page = html.write(folder, material, boards(material), drawn)
     return page, time.process_time() - started
 
 

@@ -44,9 +44,12 @@ def test_a_plain_baseline_that_was_brought_along_counts(held, of_held):
     assert (found.case.objective.slug, found.case.recipe.name) == ("ce", "supervised")
 
 
-def test_an_objective_of_a_user_s_own_is_a_case_of_the_session(measured, made):
-    material = made(measured("vit", "ce + tests.terms.own", "cifar10", 61.0), objectives=("ce + 0.5*drloc",))
-    assert [str(one.case.objective) for one in experiments(material)] == ["ce + tests.terms.own"]
+def test_an_objective_and_a_model_that_a_user_added_are_cases_of_the_session(measured, made):
+    own = "ce + 0.5*drloc"
+    runs = [measured("vit", own, "cifar10", 61.0), measured("cvt/tiny", own, "cifar10", 60.0)]
+    found = experiments(made(*runs, objectives=(own,), models=("cvt/tiny",)))
+    assert [(one.case.model.name, str(one.case.objective)) for one in found] == [("cvt/tiny", own), ("vit", own)]
+    assert found[0].case.id == "small2026/1/cvt.tiny/ce+0.5drloc/cifar10"
 
 
 def test_what_was_recorded_beside_the_tables_counts_with_the_case_that_would_run_it(measured, made):

@@ -12,6 +12,7 @@ from tests import a_material
 from vitbench.case import Budget
 from vitbench.report import html, pages
 from vitbench.report.explorer import COLUMNS, Row
+from vitbench.report.leaderboard import boards
 
 TEMPLATES = Path(html.__file__).parent / "templates"
 
@@ -66,7 +67,7 @@ def test_the_page_has_its_sections_and_what_is_measured_in_them(material):
 
 
 def test_the_score_counts_the_rows_that_its_links_show(material):
-    lines = list(html.score(material.papers, html._content(material)["rows"]))
+    lines = list(html.score(material.papers, html._content(material, ())["rows"]))
     assert [(line.what, line.total) for line in lines] == [("paper budget", 17)]
     assert [count for count, _ in lines[0].counts] == [6, 5, 2, 0, 4]  # as the page in Markdown says
     assert lines[0].counts[2][1] == "#explorer?paper=small2026&budget=paper&verdict=opposite+sign"
@@ -83,7 +84,7 @@ def test_nothing_outside_of_the_page_is_needed(material):
 
 
 def test_every_control_has_a_name_and_every_column_its_heading(material):
-    page = html.page(material)
+    page = html.page(material, boards(material))
     tree = Tree(page)
     heads = [one["data-name"] for one in tree.all("th") if "data-name" in one]
     assert heads == list(COLUMNS)
@@ -97,7 +98,7 @@ def test_every_control_has_a_name_and_every_column_its_heading(material):
 
 
 def test_hostile_names_are_text(hostile):
-    page = html.page(hostile)
+    page = html.page(hostile, boards(hostile))
     tree = Tree(page)
     kinds = {tag for tag, _ in tree.elements}
     assert "img" not in kinds
@@ -118,9 +119,10 @@ def test_embedded_data_is_what_it_was_and_cannot_end_its_element():
 
 
 def test_records_of_numbers_are_embedded(material):
-    content = json.loads(Tree(html.page(material)).texts["script"][0])
+    tree = Tree(html.page(material, boards(material)))
+    content = json.loads(tree.texts["script"][0])
     assert content["links"] == {str(content["keys"].index(a_material.KEY)): "../runs/a%20run/record.json"}
-    used = [int(one["data-n"]) for _, one in Tree(html.page(material)).elements if "data-n" in one]
+    used = [int(one["data-n"]) for _, one in tree.elements if "data-n" in one]
     assert set(used) == set(range(len(content["numbers"])))
 
 
@@ -160,7 +162,7 @@ def test_values_of_several_seeds_are_not_counted_as_of_one(material):
 def test_the_page_stands_beside_the_others_and_in_the_index(tmp_path, material):
     written = pages.write(tmp_path, material)
     assert written[-1] == tmp_path / "index.html"
-    assert written[-1].read_text(encoding="utf-8") == html.page(material)
+    assert written[-1].read_text(encoding="utf-8") == html.page(material, boards(material))
     assert "[Everything on one page](index.html)" in written[0].read_text(encoding="utf-8")
 
 

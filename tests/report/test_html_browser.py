@@ -168,6 +168,30 @@ def test_the_commands_that_a_record_names_are_those_of_the_command_line(browser,
     ]
 
 
+def test_leaderboards_are_shown_one_at_a_time_and_narrowed_by_size(browser, page):
+    script = """
+        const form = one("#sizes");
+        const shown = () => [all(".board").filter(board => !board.hidden).map(board => board.querySelector("h3").textContent),
+          all(".board:not([hidden]) tbody tr").filter(row => !row.hidden).map(row => row.dataset.params),
+          one("#board-count").textContent];
+        const set = async (name, value) => {
+          form.elements[name].value = value;
+          form.elements[name].dispatchEvent(new Event("input", { bubbles: true }));
+          await pause();
+          return shown();
+        };
+        const title = [...form.elements.board.options].find(option => option.text.startsWith("cifar10, paper budget, fp32"));
+        return [await set("board", title.value), await set("params", "5.43"), await set("params", "5.4"), title.text];"""
+    (titles, sizes, count), small, smaller, title = answer(browser, page, script)
+    assert titles == [title]
+    assert count == ""
+    assert "5.43" in sizes
+    assert "" in sizes  # what was not counted cannot be said to be small
+    kept = sizes.count("5.43")
+    assert small == [[title], ["5.43"] * kept, f"{kept} of {len(sizes)} rows"]
+    assert smaller == [[title], [], f"0 of {len(sizes)} rows"]
+
+
 def test_hostile_names_run_nothing_and_are_shown_as_they_are(browser, tmp_path, paper, measured):
     page = pages.write(tmp_path / "report", a_material.of_hostile_names(paper, measured))[-1]
     script = """

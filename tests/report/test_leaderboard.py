@@ -133,6 +133,12 @@ def test_networks_that_share_their_runs_are_one_row(made, measured, paper):
     assert board.rows[0].also == ("small2026/1/vit/ce/digits",)
 
 
+def test_runs_without_a_key_are_never_the_same(made, measured):
+    runs = [measured("vit", one, "cifar10", 60.0, key="") for one in ("ce", METHOD)]
+    (board,) = with_rows(made(*runs))
+    assert {row.objective for row in board.rows} == {"ce", METHOD}
+
+
 def test_an_objective_and_a_model_of_a_user_s_own_have_their_rows(made, seeds):
     own = "ce + 0.5*tests.terms.a_module.term"
     (board,) = with_rows(made(*seeds("vit", own, 70.0), *seeds("vit", "ce", 60.0)))

@@ -14,7 +14,7 @@ def material(paper, results, measured):
 
 
 def test_every_row_of_every_board_is_there_under_as_many_headings(material):
-    shown = rankings(material, Numbers({}))
+    shown = rankings(boards(material), material.results, Numbers({}))
     made = sorted(boards(material), key=lambda board: not board.rows)
     counts = [[len(sheet.rows) for sheet in one.sheets] for one in shown]
     assert counts == [[n for n in (len(board.rows), len(board.printed)) if n] for board in made]
@@ -26,7 +26,11 @@ def test_every_row_of_every_board_is_there_under_as_many_headings(material):
 
 def test_a_row_opens_its_runs_and_is_filtered_by_its_size(material):
     numbers = Numbers({})
-    (board,) = [one for one in rankings(material, numbers) if one.title == "cifar10, paper budget, fp32, last epoch"]
+    (board,) = [
+        one
+        for one in rankings(boards(material), material.results, numbers)
+        if one.title == "cifar10, paper budget, fp32, last epoch"
+    ]
     (row,) = [one for one in board.sheets[0].rows if one.cells[1:3] == ("ViT", "ce")]
     assert row.cells[4].endswith("(n = 2)")
     assert (row.params, row.macs) == (row.cells[9], row.cells[10]) == ("5.43", "0.988")
@@ -39,6 +43,11 @@ def test_a_row_opens_its_runs_and_is_filtered_by_its_size(material):
 
 
 def test_what_is_in_print_opens_nothing(material):
-    printed = [sheet for one in rankings(material, Numbers({})) for sheet in one.sheets if sheet.name == "In print"]
+    printed = [
+        sheet
+        for one in rankings(boards(material), material.results, Numbers({}))
+        for sheet in one.sheets
+        if sheet.name == "In print"
+    ]
     assert printed
     assert not any(row.numbers for sheet in printed for row in sheet.rows)

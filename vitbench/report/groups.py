@@ -143,8 +143,9 @@ def groups(apart: NDArray[np.bool_]) -> list[int]:
     while not found.all():
         group += 1
         barred = found > 0
-        for row in range(len(apart)):
-            if not barred[row]:
-                found[row] = group
-                barred |= apart[row]
+        while not barred.all():
+            row = int(barred.argmin())  # the first that is not
+            found[row] = group
+            barred |= apart[row]
+            barred[row] = True
     return [int(one) for one in found]

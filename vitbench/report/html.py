@@ -23,6 +23,7 @@ from vitbench.papers import Paper
 from vitbench.records import write_whole
 from vitbench.report import conclusions, counts, gallery, rankings
 from vitbench.report.explorer import ANY, COLUMNS, PRINT_ONLY, Row, rows
+from vitbench.report.leaderboard import Board
 from vitbench.report.material import Material
 from vitbench.report.provenance import Numbers
 
@@ -66,25 +67,30 @@ class Figure:
     source: str = ""
 
 
-def write(folder: Path, material: Material, drawn: Mapping[str, Path]) -> Path:
+def write(folder: Path, material: Material, boards: Sequence[Board], drawn: Mapping[str, Path]) -> Path:
     """Write the page beside the others; returns its file.
 
     Args:
+        boards: the leaderboards of the material.
         drawn: per name of a drawing, the file in `folder` that it was written to.
     """
     path = folder / NAME
-    write_whole(path, page(material, {name: (file.relative_to(folder), file) for name, file in drawn.items()}))
+    write_whole(path, page(material, boards, {name: (file.relative_to(folder), file) for name, file in drawn.items()}))
     return path
 
 
-def page(material: Material, drawn: Mapping[str, tuple[Path, Path]] | None = None) -> str:
+def page(
+    material: Material,
+    boards: Sequence[Board] = (),
+    drawn: Mapping[str, tuple[Path, Path]] | None = None,
+) -> str:
     """The whole page.
 
     Args:
         drawn: per name of a drawing, how the page links to its file, and the file.
     """
     environment = Environment(autoescape=True, loader=PackageLoader("vitbench.report", "templates"))
-    content = _content(material)
+    content = _content(material, boards)
     template = environment.get_template("index.html.jinja")
     found = list(_figures(material, drawn or {}))
     has_figures = "; figures: Matplotlib v" + installed("matplotlib") if found else ""
@@ -99,7 +105,7 @@ def _source(environment: Environment, name: str) -> Markup:
     return Markup(text)  # ours, and not for anybody to fill in
 
 
-def _content(material: Material) -> dict[str, Any]:
+def _content(material: Material, boards: Sequence[Board]) -> dict[str, Any]:
     numbers = Numbers(material.links)
     found = rows(material, numbers)
     compared = [budget for budget in material.cases if budget != Budget.QUICK]
@@ -117,7 +123,7 @@ def _content(material: Material) -> dict[str, Any]:
         "conclusions": [(name, grid) for name, grid in shown if compared and grid[1]],
         "remarks": compare.remarks(material.findings),
         "problems": [*material.problems, *material.kept.problems],
-        "boards": rankings.rankings(material, numbers),
+        "boards": rankings.rankings(boards, material.results, numbers),
         "boards_note": rankings.NOTE,
     }
     content["sections"] = list(_sections(content, has_figures=bool(material.kept.curves or material.kept.pictures)))

@@ -225,7 +225,8 @@ def _merged(rows: Sequence[Row]) -> list[Row]:
     """One row for what is the same runs: tiny networks that several networks share, or one experiment of two papers."""
     found: dict[tuple[object, ...], Row] = {}
     for row in rows:
-        key = (row.keys, row.values, row.network)
+        # Runs are the same where their keys are; of a key that nobody wrote down nothing is known.
+        key = (row.keys, row.values, row.network) if all(row.keys) else (row.case,)
         first = found.get(key)
         if first is None:
             found[key] = row

@@ -9,11 +9,13 @@ from vitbench.errors import UserError
 from vitbench.papers import Paper
 from vitbench.records import write_atomically, write_whole
 from vitbench.report import (
+    board_page,
     conclusions,
     costs,
     counts,
     gallery,
     html,
+    leaderboard,
     markdown,
     pretrainings,
     printed,
@@ -59,7 +61,9 @@ with a printed number."""
 
 
 def write(folder: Path, material: Material) -> list[Path]:
-    """Write a page per paper, with its figures, an index, and all on one HTML page; returns the files, the index first.
+    """Write a page per paper, with its figures, the leaderboards, an index, and all of it on one HTML page.
+
+    Returns the files, the index first.
 
     Args:
         folder: made when it is not there.
@@ -79,8 +83,13 @@ def write(folder: Path, material: Material) -> list[Path]:
             with write_atomically(path) as temporary:
                 temporary.write_bytes(drawing.content())
             written.append(path)
+    drawn = {path.name: path for path in written if path.parent != folder}
+    boards = leaderboard.boards(material)
+    names = [paper.name for paper in material.papers]
+    write_whole(folder / board_page.NAME, board_page.page(boards, links=material.links, papers=names))
+    written.append(folder / board_page.NAME)
     write_whole(index, _index(material))
-    written.append(html.write(folder, material, {path.name: path for path in written if path.parent != folder}))
+    written.append(html.write(folder, material, boards, drawn))
     return written
 
 
@@ -109,6 +118,7 @@ def _index(material: Material) -> str:
         count = f"{measured} of {every}" if every else "none can be run yet"
         rows.append([markdown.link(paper.name, f"{paper.name}.md"), paper.title, count])
     lines.append(markdown.table((["Paper", "Title", "printed cells measured"], rows)))
+    lines.append(f"Over all papers: {markdown.link('leaderboards', board_page.NAME)}, a table per data set and budget.")
     return "\n\n".join([*lines, *_problems(material)]) + "\n"
 
 

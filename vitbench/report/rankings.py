@@ -1,20 +1,20 @@
 """Leaderboards as the HTML page shows them: what was measured in its groups, and what is in print apart from it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from vitbench.baselines import Measurement
 from vitbench.metrics import METRICS
-from vitbench.report.leaderboard import METRIC, Board, Row, boards
+from vitbench.report.leaderboard import METRIC, Board, Row
 from vitbench.report.literature import PrintedRow
-from vitbench.report.material import Material
 from vitbench.report.provenance import Numbers, options
-from vitbench.report.results import Value
+from vitbench.report.results import Results, Value
 
 Run = tuple[str, str, float]  # key, metric, value
 NOTE = """\
-Rows of one group cannot be told apart from its best: over seeds by Welch's t test, with one seed by the binomial error
-of the test images, which knows nothing of seeds. What is only in print is ranked with nothing."""
+Rows of one group cannot be told apart from each other: over seeds by Welch's t test, with one seed by the binomial
+error of the test images, which knows nothing of seeds. The best epoch is chosen by the test images, so that its
+accuracies are too high. What is in print was measured by others and is ranked with nothing."""
 # Headings of columns, and whether they hold numbers.
 MEASURED = (
     ("Group", True),
@@ -73,14 +73,14 @@ class Ranking:
     sheets: Sequence[Sheet]
 
 
-def rankings(material: Material, numbers: Numbers) -> list[Ranking]:
+def rankings(boards: Iterable[Board], results: Results, numbers: Numbers) -> list[Ranking]:
     """Every leaderboard, those first in which something was measured.
 
     Args:
         numbers: takes the records of each number.
     """
-    made = {(one.key, one.metric, one.value): one for one in material.results}
-    found = sorted(boards(material), key=lambda board: not board.rows)
+    made = {(one.key, one.metric, one.value): one for one in results}
+    found = sorted(boards, key=lambda board: not board.rows)
     return [_ranking(board, made, numbers) for board in found]
 
 
