@@ -171,7 +171,7 @@ def test_the_commands_that_a_record_names_are_those_of_the_command_line(browser,
 def test_leaderboards_are_shown_one_at_a_time_and_narrowed_by_size(browser, page):
     script = """
         const form = one("#sizes");
-        const shown = () => [all(".board").filter(board => !board.hidden).map(board => board.querySelector("h3").textContent),
+        const shown = () => [all(".board:not([hidden]) h3").map(title => title.textContent),
           all(".board:not([hidden]) tbody tr").filter(row => !row.hidden).map(row => row.dataset.params),
           one("#board-count").textContent];
         const set = async (name, value) => {
@@ -180,8 +180,9 @@ def test_leaderboards_are_shown_one_at_a_time_and_narrowed_by_size(browser, page
           await pause();
           return shown();
         };
-        const title = [...form.elements.board.options].find(option => option.text.startsWith("cifar10, paper budget, fp32"));
-        return [await set("board", title.value), await set("params", "5.43"), await set("params", "5.4"), title.text];"""
+        const title = [...form.elements.board.options].find(one => one.text.startsWith("cifar10, paper budget, fp32"));
+        return [await set("board", title.value), await set("params", "5.43"), await set("params", "5.4"),
+          title.text];"""
     (titles, sizes, count), small, smaller, title = answer(browser, page, script)
     assert titles == [title]
     assert count == ""
