@@ -15,7 +15,7 @@ from vitbench.kept import Kept
 from vitbench.kept import pretrained as pretrained_of
 from vitbench.records import Store
 from vitbench.report import pages
-from vitbench.report.pages import Material
+from vitbench.report.material import Material
 from vitbench.report.results import Results
 from vitbench.selection import Selection
 

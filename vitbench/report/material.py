@@ -29,3 +29,7 @@ class Material:
     kept: Kept = field(default_factory=Kept)
     findings: Sequence[Finding] = ()
     problems: Sequence[str] = ()
+
+    def of(self, paper: Paper) -> dict[Budget, list[Case]]:
+        """Per budget, the cases of one paper."""
+        return {budget: [one for one in cases if one.paper == paper.name] for budget, cases in self.cases.items()}

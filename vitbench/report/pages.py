@@ -15,6 +15,7 @@ from vitbench.report import (
     counts,
     differences,
     gallery,
+    html,
     leaderboard,
     markdown,
     overview,
@@ -67,7 +68,9 @@ with a printed number."""
 
 
 def write(folder: Path, material: Material) -> list[Path]:
-    """Write a page per paper, with its figures, the leaderboards and an index; returns the files, the index first.
+    """Write a page per paper, with its figures, the leaderboards, an index, and all of it on one HTML page.
+
+    Returns the files, the index first.
 
     Args:
         folder: made when it is not there.
@@ -88,11 +91,13 @@ def write(folder: Path, material: Material) -> list[Path]:
             with write_atomically(path) as temporary:
                 temporary.write_bytes(drawing.content())
             written.append(path)
-    boards = folder / board_page.NAME
+    drawn = {path.name: path for path in written if path.parent != folder}
+    boards = leaderboard.boards(material)
     names = [paper.name for paper in material.papers]
-    write_whole(boards, board_page.page(leaderboard.boards(material), links=material.links, papers=names))
-    written.append(boards)
+    write_whole(folder / board_page.NAME, board_page.page(boards, links=material.links, papers=names))
+    written.append(folder / board_page.NAME)
     write_whole(index, _index(material))
+    written.append(html.write(folder, material, boards, drawn))
     return written
 
 
@@ -114,6 +119,7 @@ def page(paper: Paper, material: Material) -> str:
 
 def _index(material: Material) -> str:
     lines = ["# Reports", "One page per paper: its printed tables with our numbers beside them.", SCORE_NOTE]
+    lines.append(f"{markdown.link('Everything on one page', html.NAME)}, to be sorted and searched in a browser.")
     rows = []
     for paper in material.papers:
         name = markdown.link(paper.name, f"{paper.name}.md")

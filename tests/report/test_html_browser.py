@@ -1,0 +1,259 @@
+"""The HTML page in a headless Chromium: no script errors, sorting and searching do what they say, nothing overflows."""
+
+import importlib.util
+import re
+from pathlib import Path
+
+import pytest
+
+from tests import a_material
+from vitbench import baselines, kept, papers
+from vitbench.report import pages, recorded
+from vitbench.report.explorer import COLUMNS
+
+PERF = Path(__file__).parents[2] / "benchmarks" / "perf"
+# What the scripts below use of the page.
+TOOLS = """
+const pause = () => new Promise(done => setTimeout(done, 20));
+const one = selector => document.querySelector(selector);
+const all = selector => [...document.querySelectorAll(selector)];
+const column = name => all(`#cells tbody tr`).map(row => row.cells[all("#cells th[data-name]")
+  .findIndex(head => head.dataset.name === name)].textContent);
+const head = name => one(`#cells th[data-name=${name}]`);
+const type = async (name, value) => {
+  const field = one("#filters").elements[name];
+  if (field.type === "checkbox") field.checked = value; else field.value = value;
+  field.dispatchEvent(new Event("input", { bubbles: true }));
+  await pause();
+};
+"""
+
+
+@pytest.fixture(scope="module")
+def browser():
+    spec = importlib.util.spec_from_file_location("browser_of_tests", PERF / "browser.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    if module.path() is None:
+        pytest.skip(f"none of {', '.join(module.NAMES)} is installed")
+    return module
+
+
+@pytest.fixture
+def page(tmp_path, paper, results, measured):
+    return pages.write(tmp_path / "report", a_material.of_everything(paper, results, measured))[-1]
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory):
+    """The page of the recorded baselines."""
+    folder = papers.data_folder() / "recorded"
+    found, problems = baselines.load_all(folder)
+    material = recorded.material(papers.load_all(), found, problems, kept.load(folder))
+    return pages.write(tmp_path_factory.mktemp("report"), material)[-1]
+
+
+def answer(browser, page, script, **how):
+    found, failures = browser.ask(page, TOOLS + script, **how)
+    assert failures == []
+    return found
+
+
+def numbers(texts):
+    return [float(re.match(r"[-+]?[\d.]+", text)[0]) for text in texts]
+
+
+def test_columns_are_sorted_as_numbers_and_as_text_both_ways(browser, page):
+    script = """
+        await type("all", true);
+        const found = {};
+        for (const name of ["printed", "gain", "objective"]) {
+          for (const time of [1, 2]) {
+            head(name).querySelector("button").click();
+            await pause();
+            found[name + time] = [head(name).getAttribute("aria-sort"), column(name)];
+          }
+        }
+        return [found, all("[aria-sort]").length, location.hash];"""
+    found, marked, address = answer(browser, page, script)
+    assert (marked, address) == (1, "#explorer?all=1&sort=-objective")
+    for name in ("printed", "gain"):
+        (down, falling), (up, rising) = found[f"{name}1"], found[f"{name}2"]
+        assert (down, up) == ("descending", "ascending")
+        filled = [text for text in falling if text]
+        assert numbers(filled) == sorted(numbers(filled), reverse=True)
+        assert numbers([text for text in rising if text]) == sorted(numbers(filled))
+        assert "" in falling
+        for order in (falling, rising):  # what is empty stands last, either way
+            assert not any(order[len(filled) :])
+    assert rising != sorted(rising)  # so that an order of text would be another
+    assert [found[f"objective{time}"][0] for time in (1, 2)] == ["ascending", "descending"]
+    assert found["objective1"][1] == sorted(found["objective1"][1]) == found["objective2"][1][::-1]
+
+
+def test_searching_and_filtering_leave_the_rows_that_match_and_count_them(browser, page):
+    script = """
+        const state = () => [all("#cells tbody tr").map(row => row.textContent), one("#count").textContent];
+        const found = [state()];
+        await type("q", "VIT  me"); found.push(state());
+        await type("all", true); found.push(state());
+        await type("dataset", "cifar100"); found.push(state());
+        const address = location.hash;
+        one("#filters button[type=reset]").click(); await pause(); found.push(state());
+        await type("verdict", "not run"); found.push(state());
+        await type("q", "nothing of this kind"); found.push(state());
+        return [found, address];"""
+    (start, words, everything, narrow, reset, unrun, nothing), address = answer(browser, page, script)
+    assert start[1] == "15 of 19 rows; 4 more match that nothing was run for"
+    assert len(start[0]) == 15
+    assert words[0]
+    assert all("vit" in row.lower() and "me" in row for row in words[0])
+    assert (
+        words[1]
+        == f"{len(words[0])} of 19 rows; {len(everything[0]) - len(words[0])} more match that nothing was run for"
+    )
+    assert narrow[0] == [row for row in everything[0] if "cifar100" in row]
+    assert address == "#explorer?q=VIT++me&dataset=cifar100&all=1"
+    assert reset == start
+    assert (len(unrun[0]), unrun[1]) == (4, "4 of 19 rows")
+    assert nothing == [[], "0 of 19 rows"]
+
+
+def test_an_address_that_was_shared_shows_the_same_view(browser, page):
+    script = """
+        const first = [column("ours"), one("#filters").elements.q.value, head("ours").getAttribute("aria-sort")];
+        location.hash = "#explorer?verdict=deviates"; await pause();
+        return [first, column("verdict"), one("#filters").elements.q.value];"""
+    first, verdicts, words = answer(browser, page, script, hash="#explorer?q=vit&budget=paper&sort=-ours")
+    assert first[1:] == ["vit", "descending"]
+    assert numbers(first[0]) == sorted(numbers(first[0]), reverse=True)
+    assert (set(verdicts), words) == ({"deviates"}, "")
+
+
+def test_a_number_opens_its_records_by_mouse_and_by_keyboard(browser, page):
+    script = """
+        await type("q", "quick"); await type("q", "digits me");
+        const button = one("#cells [data-n] button");
+        button.focus();
+        button.click(); await pause();
+        const dialog = one("#record");
+        const texts = [dialog.open, one("#record-title").textContent,
+          [...dialog.querySelectorAll("tbody tr")].map(row => [...row.cells].map(cell => cell.textContent)),
+          [...dialog.querySelectorAll("a")].map(link => link.getAttribute("href")),
+          [...dialog.querySelectorAll("pre")].map(one => one.textContent)];
+        dialog.querySelector("form button").click(); await pause();
+        return [texts, dialog.open, document.activeElement === button, button.tagName, button.type];"""
+    texts, is_open, *button = answer(browser, page, script)
+    was_open, title, rows, links, commands = texts
+    assert was_open
+    assert not is_open
+    assert button == [True, "BUTTON", "button"]  # which Enter and Space press, and which has the focus again
+    assert title == "accuracy of small2026/1/vit/ce+0.1me/digits"
+    made = ["", "a processor", "fp32", "eager"]
+    assert [row[:7] for row in rows] == [["0", value, a_material.KEY, *made] for value in ("96.5", "95")]
+    assert links == ["../runs/a%20run/record.json"] * 2
+    assert commands[0] == "vitbench run small2026/1/vit/ce+0.1me/digits --budget quick --seed 0"
+
+
+def test_the_commands_that_a_record_names_are_those_of_the_command_line(browser, page, paper):
+    """The size is counted by a benchmark file, whose cases have such ids."""
+    script = """
+        await type("all", true);
+        const cell = all("#cells tbody tr").flatMap(row => [...row.querySelectorAll("[data-n]")])
+          .find(cell => cell.textContent === "5.43");
+        cell.querySelector("button").click();
+        return [...one("#record").querySelectorAll("pre")].map(one => one.textContent);"""
+    assert answer(browser, page, script) == [
+        "pytest --pyargs vitbench.benchmarks.test_size -k small2026/size/vit/ce/cifar10"
+    ]
+
+
+def test_leaderboards_are_shown_one_at_a_time_and_narrowed_by_size(browser, page):
+    script = """
+        const form = one("#sizes");
+        const shown = () => [all(".board:not([hidden]) h3").map(title => title.textContent),
+          all(".board:not([hidden]) tbody tr").filter(row => !row.hidden).map(row => row.dataset.params),
+          one("#board-count").textContent];
+        const set = async (name, value) => {
+          form.elements[name].value = value;
+          form.elements[name].dispatchEvent(new Event("input", { bubbles: true }));
+          await pause();
+          return shown();
+        };
+        const title = [...form.elements.board.options].find(one => one.text.startsWith("cifar10, paper budget, fp32"));
+        return [await set("board", title.value), await set("params", "5.43"), await set("params", "5.4"),
+          title.text];"""
+    (titles, sizes, count), small, smaller, title = answer(browser, page, script)
+    assert titles == [title]
+    assert count == ""
+    assert "5.43" in sizes
+    assert "" in sizes  # what was not counted cannot be said to be small
+    kept = sizes.count("5.43")
+    assert small == [[title], ["5.43"] * kept, f"{kept} of {len(sizes)} rows"]
+    assert smaller == [[title], [], f"0 of {len(sizes)} rows"]
+
+
+def test_hostile_names_run_nothing_and_are_shown_as_they_are(browser, tmp_path, paper, measured):
+    page = pages.write(tmp_path / "report", a_material.of_hostile_names(paper, measured))[-1]
+    script = """
+        const shown = [...column("model"), ...column("table")];
+        const titles = [];
+        for (const button of all("#cells [data-n] button")) {
+          button.click();
+          titles.push([one("#record-title").textContent, one("#record-content").textContent]);
+          one("#record").close();
+        }
+        await type("q", "<script>");
+        return [shown, titles, all("img, iframe, b").length, column("table"), all("#filters option").length];"""
+    shown, titles, others, searched, options = answer(browser, page, script)
+    assert {name for name in shown if name.strip()} <= set(a_material.HOSTILE)
+    assert any("<script>" in content for _, content in titles)
+    assert others == 0
+    assert searched
+    assert options > 0
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+def test_nothing_is_wider_than_the_window(browser, real, width):
+    """A frame of that width, because no window of a headless Chromium is as narrow as a phone."""
+    copy = real.with_name("measured.html")
+    tell = """<script>setTimeout(() => {
+        const page = document.documentElement;
+        const wide = [...document.querySelectorAll("body *")].filter(one => !one.closest(".scroll, pre, .skip")
+          && one.getBoundingClientRect().right > innerWidth + 1).map(one => one.outerHTML.slice(0, 80));
+        document.querySelector("#cells [data-n] button").click();
+        const dialog = document.querySelector("dialog").getBoundingClientRect();
+        parent.postMessage([innerWidth, page.scrollWidth, wide, dialog.right], "*");
+    }, 300)</script>"""
+    copy.write_text(real.read_text(encoding="utf-8") + tell, encoding="utf-8")
+    frame = real.with_name("frame.html")
+    inside = f'<iframe src="{copy.name}" width="{width}" height="800"></iframe>'
+    frame.write_text(f'<!DOCTYPE html><html><head></head><body style="margin: 0">{inside}', encoding="utf-8")
+    script = "return new Promise(done => addEventListener('message', event => done(event.data)));"
+    inner, scrolled, wide, dialog = answer(browser, frame, script)
+    assert wide == []
+    assert scrolled <= inner
+    assert dialog <= inner
+    assert inner <= width
+
+
+def test_the_real_page_loads_nothing_and_has_no_errors(browser, real):
+    script = """
+        all("img").forEach(image => { image.loading = "eager"; });
+        await Promise.all(all("img").map(image => image.decode()));
+        return [performance.getEntriesByType("resource").map(one => one.name).filter(name => !name.startsWith("data:")),
+          all("img").length, all("img").filter(image => !image.naturalWidth).length, column("model").length];"""
+    loaded, images, broken, rows = answer(browser, real, script)
+    assert loaded == []
+    assert images > 0
+    assert broken == 0
+    assert rows > 100
+    assert real.stat().st_size <= 2_000_000
+
+
+def test_without_scripts_every_row_can_be_read(browser, real):
+    text = real.read_text(encoding="utf-8")
+    rows = re.search(r'<table id="cells">.*?<tbody>(.*?)</tbody>', text, re.DOTALL)[1].split("<tr>")[1:]
+    assert len(rows) > 500
+    assert {len(re.findall(r"<t[dh]\b", row)) for row in rows} == {len(COLUMNS)}
+    assert not re.search(r"<(section|table|tr|td)[^>]* hidden", text)
