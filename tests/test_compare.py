@@ -114,6 +114,9 @@ def test_where_nothing_can_vary_the_standard_error_is_zero(accuracy):
         (78.0, 80.0, 1.0, ClaimVerdict.DEVIATES),
         (80.0, 80.0, math.inf, ClaimVerdict.UNDECIDED),
         (20.0, 80.0, math.inf, ClaimVerdict.UNDECIDED),
+        (83.0, 80.0, 2.0, ClaimVerdict.REPRODUCED),
+        (83.0, 80.0, 2.1, ClaimVerdict.UNDECIDED),
+        (90.0, 80.0, 2.1, ClaimVerdict.DEVIATES),
     ],
 )
 def test_a_level_is_reproduced_within_its_interval(measured, printed, error, verdict):

@@ -69,7 +69,7 @@ def test_the_page_has_its_sections_and_what_is_measured_in_them(material):
 def test_the_score_counts_the_rows_that_its_links_show(material):
     lines = list(html.score(material.papers, html._content(material, ())["rows"]))
     assert [(line.what, line.total) for line in lines] == [("paper budget", 17)]
-    assert [count for count, _ in lines[0].counts] == [6, 5, 2, 0, 4]  # as the page in Markdown says
+    assert [count for count, _ in lines[0].counts] == [6, 2, 2, 3, 4]  # as the page in Markdown says
     assert lines[0].counts[2][1] == "#explorer?paper=small2026&budget=paper&verdict=opposite+sign"
 
 
