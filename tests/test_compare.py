@@ -1,14 +1,16 @@
 """Verdicts: two-sided against our own numbers, with an interval against printed ones."""
 
+import json
 import math
 import random
 import statistics
+from dataclasses import asdict
 
 import pytest
 from scipy import stats
 
 from vitbench import compare
-from vitbench.compare import ClaimVerdict, Finding, Verdict, judge, judge_gain, judge_level, remarks
+from vitbench.compare import ClaimVerdict, Evidence, Finding, Verdict, judge, judge_gain, judge_level, remarks
 from vitbench.metrics import METRICS, Metric
 
 HIGHER, LOWER, NEITHER = METRICS["accuracy"], METRICS["fgsm_drop"], METRICS["epoch_of_best"]
@@ -74,7 +76,7 @@ def finding(**changes):
 
 
 def test_a_finding_says_what_was_measured_and_against_what():
-    assert str(finding()) == "a/case: accuracy is worse: measured 79, recorded 80"
+    assert str(finding()) == "a/case: accuracy is worse: measured 79, recorded 80: -1"
 
 
 def test_a_finding_says_that_there_is_nothing():
@@ -216,3 +218,26 @@ def test_remarks_are_of_what_is_stale_or_invalid_and_one_line_for_each_kind():
         "fgsm_drop is invalid in 2 cases, such as a: fgsm_drop is invalid: why",
         "a: fgsm_drop is stale: measured nothing, why 1",
     ]
+
+
+def test_a_finding_of_a_test_says_by_how_much_and_how_sure_it_is():
+    evidence = Evidence(effect=-2.0, low=-3.0, high=-1.0, p=0.00042, counts=(5, 4), test="Student's t", why="so")
+    found = finding(evidence=evidence, command="pytest benchmarks -k a/case")
+    assert str(found) == (
+        "a/case: accuracy is worse: measured 79, recorded 80: "
+        "-2.00 points (interval -3.00 to -1.00; Student's t, n = 5 and 4, p = 0.00042), so"
+    )
+    assert found.line == f"{found}; repeat: pytest benchmarks -k a/case"
+    assert finding().line == str(finding())
+
+
+def test_a_finding_that_informs_never_fails():
+    assert not finding(informs=True).fails
+    assert not finding(verdict=Verdict.MISSING, informs=True).fails
+
+
+def test_a_finding_comes_back_from_plain_data():
+    evidence = Evidence(effect=-2.0, low=-3.0, high=-1.0, p=0.5, counts=(5, 4), test="t")
+    for one in (finding(), finding(evidence=evidence)):
+        content = json.loads(json.dumps(asdict(one)))
+        assert Finding.of(content) == one

@@ -14,8 +14,8 @@ def test_an_accuracy_below_the_floor_fails_with_one_line_and_exit_code_10(suite,
     assert result.ret == 10
     result.stdout.fnmatch_lines(
         [
-            "floros2024/4.1/vit/ce/digits: accuracy is worse: measured 60, the floor is 92",
-            "repeat it with the same options and -k *",
+            "floros2024/4.1/vit/ce/digits: accuracy is worse: measured 60, the floor is 92: -32; "
+            "repeat: pytest benchmarks -k 'test_accuracy and floros2024/4.1/vit/ce/digits' --fresh",
         ]
     )
 
@@ -25,7 +25,7 @@ def test_a_metric_that_vanished_fails_with_exit_code_11(suite, executed, monkeyp
     del executed.measurements["size"]["macs"]
     result = suite("-k", "test_size and vit/ce/cifar10")
     assert result.ret == 11
-    result.stdout.fnmatch_lines(["*vit/ce/cifar10: macs is missing: measured nothing, recorded 1"])
+    result.stdout.fnmatch_lines(["*vit/ce/cifar10: macs is missing: measured nothing, recorded 1;*"])
 
 
 def test_an_accuracy_that_vanished_is_never_a_pass(suite, executed):
@@ -46,6 +46,21 @@ def test_a_missing_baseline_is_new_and_fails_only_on_request(suite, executed, mo
     result = suite("-k", "test_size and vit/ce/cifar10", "--fail-on-missing")
     assert result.ret == 11
     result.stdout.fnmatch_lines(["*params is new: measured 15, recorded nothing*"])
+
+
+def test_seeds_that_do_not_tell_a_sign_end_with_13(suite, executed, monkeypatch):
+    result = suite("-k", "test_accuracy and 4.1/vit/ce+0.1drloc/", "--seeds", "auto:4")
+    # Every run has the same accuracy, so that no gain has a sign.
+    assert result.ret == 13
+    result.assert_outcomes(passed=1)
+    assert sorted(one.seed for one in executed if str(one.objective) == "ce") == [0, 1, 2, 3]
+    result.stdout.fnmatch_lines(
+        [
+            "*; up to 4 seeds and not 3, until the sign of a gain is known (quick budget on cpu)",
+            "gate: 1 differences tested: 1 undecided",
+            "case *verdict*",
+        ]
+    )
 
 
 def known_sizes(monkeypatch, **values):

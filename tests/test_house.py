@@ -168,14 +168,18 @@ def test_options_are_those_that_were_agreed(pytester):
         "--fresh",
         "--gpu",
         "--image-size",
+        "--machine",
         "--micro-batch",
         "--model",
         "--objective",
         "--precision",
+        "--reason",
+        "--recorded",
         "--report",
         "--runs",
         "--seeds",
         "--time-limit",
+        "--update-baselines",
         "--weights",
     ]
 

@@ -108,6 +108,11 @@ def recorded(metric, value, **changes):
     return replace(plain, **changes)
 
 
+def held(outcome):
+    """Findings but for what nothing was recorded for."""
+    return [finding for finding in outcome.findings if finding.verdict != Verdict.NEW]
+
+
 def verdicts(outcome):
     return {finding.metric: finding.verdict for finding in outcome.findings}
 
@@ -349,14 +354,19 @@ def test_an_accuracy_that_another_version_recorded_is_shown_as_stale(runs, tmp_p
     stale = session_of(tmp_path, recorded=[old]).accuracy(case())
     assert [str(one.verdict) for one in stale.findings] == ["same", "stale"]
     assert not any(finding.fails for finding in stale.findings)
-    for other in (replace(old, key=key), replace(old, precision="bf16"), replace(old, seed="1")):
-        found = session_of(tmp_path, recorded=[old, other] if other.key == key else [other]).accuracy(case()).findings
-        assert [str(one.verdict) for one in found] == ["same"]
+    others = [
+        (replace(old, key=key), ["same"]),
+        (replace(old, precision="bf16"), ["same"]),
+        (replace(old, seed="1"), ["same", "stale"]),  # whatever seed it is of
+    ]
+    for other, expected in others:
+        known = [old, other] if other.key == key else [other]
+        assert [str(one.verdict) for one in held(session_of(tmp_path, recorded=known).accuracy(case()))] == expected
 
 
 def test_a_metric_that_failed_its_own_checks_is_invalid_in_the_case_and_in_its_baseline(runs, session):
     runs.invalid = {"fgsm_drop": "eps = 0 changed it"}
-    found = session.accuracy(case()).findings[1:]
+    found = held(session.accuracy(case()))[1:]
     assert [(one.subject, one.metric, one.verdict) for one in found] == [
         (case().id, "fgsm_drop", "invalid"),
         (case("ce").id, "fgsm_drop", "invalid"),
@@ -370,7 +380,7 @@ def test_a_metric_that_failed_its_own_checks_is_invalid_in_the_case_and_in_its_b
 @pytest.mark.parametrize(("accuracy", "verdict"), [(94.99, "worse"), (95.0, "same"), (99.0, "same")])
 def test_a_quick_accuracy_is_held_against_its_floor(runs, session, accuracy, verdict):
     runs.values = lambda one: {"accuracy": accuracy}
-    (finding,) = session.accuracy(case()).findings
+    (finding,) = held(session.accuracy(case()))
     assert (finding.metric, finding.verdict, finding.reference) == ("accuracy", verdict, 95.0)
     assert finding.fails == (verdict == "worse")
     assert "the floor is 95" in str(finding)
@@ -378,7 +388,7 @@ def test_a_quick_accuracy_is_held_against_its_floor(runs, session, accuracy, ver
 
 def test_an_accuracy_that_vanished_fails(runs, session):
     runs.values = lambda one: {"fgsm_drop": 1.0}
-    (finding,) = session.accuracy(case()).findings
+    (finding,) = held(session.accuracy(case()))
     assert finding.verdict == Verdict.MISSING
     assert finding.fails
 
@@ -386,7 +396,7 @@ def test_an_accuracy_that_vanished_fails(runs, session):
 def test_an_accuracy_that_is_invalid_is_said_and_below_no_floor(runs, session):
     runs.values = lambda one: {"loss": 1.0}
     runs.invalid = {"accuracy": "its pre-training is no number"}
-    found = session.accuracy(case("ce")).findings
+    found = held(session.accuracy(case("ce")))
     assert [(one.metric, one.verdict, one.fails) for one in found] == [("accuracy", "invalid", False)]
 
 
@@ -399,7 +409,7 @@ def test_nan_is_no_accuracy(runs, session):
 @pytest.mark.parametrize(("accuracy", "verdict"), [(14.0, "worse"), (16.0, "same")])
 def test_on_other_data_a_quick_accuracy_must_be_above_guessing(runs, session, accuracy, verdict):
     runs.values = lambda one: {"accuracy": accuracy}
-    (finding,) = session.accuracy(case(dataset="cifar10")).findings
+    (finding,) = held(session.accuracy(case(dataset="cifar10")))
     # Guessing one of ten on 360 images: 10 % with a standard error of sqrt(0.1 * 0.9 / 360) = 1.58 points, 3.09 of
     # which are the 99.9 % quantile.
     assert finding.reference == pytest.approx(10 + 3.09 * 1.5811, abs=1e-3)
@@ -409,7 +419,7 @@ def test_on_other_data_a_quick_accuracy_must_be_above_guessing(runs, session, ac
 def test_a_model_without_a_floor_must_be_above_guessing_too(runs, session):
     runs.values = lambda one: {"accuracy": 50.0}
     mine = Model(name="mypkg.net", full="vit/tiny", tiny="vit/tiny", printed="mine")
-    (finding,) = session.accuracy(case(model=mine)).findings
+    (finding,) = held(session.accuracy(case(model=mine)))
     assert finding.reference < 20
     assert finding.verdict == Verdict.SAME
 
@@ -418,7 +428,7 @@ def test_a_model_without_a_floor_must_be_above_guessing_too(runs, session):
 def test_a_floor_is_of_the_quick_budget_alone(runs, tmp_path, budget):
     runs.values = lambda one: {"accuracy": 1.0}
     outcome = session_of(tmp_path, selection=Selection(budget=budget)).accuracy(case())
-    assert outcome.findings == ()
+    assert [finding.verdict for finding in outcome.findings] == ["new"]
 
 
 # What is handed on

@@ -13,7 +13,7 @@ from vitbench import papers
 from vitbench.case import Budget
 from vitbench.errors import UserError
 from vitbench.machine import ENGINES, PRECISIONS
-from vitbench.options import Options, duration, folder
+from vitbench.options import Options, duration, folder, seeds
 from vitbench.progress import Progress
 from vitbench.selection import Selection
 from vitbench.session import Session
@@ -84,9 +84,9 @@ def session_of(options: argparse.Namespace) -> Session:
         models=tuple(options.model),
         objectives=tuple(options.objective),
     )
-    places: dict[str, Any] = {}
+    places: dict[str, Any] = {**seeds(str(getattr(options, "seeds", 1)))}
     if hasattr(options, "runs"):
-        places = {"runs": folder(options.runs, "--runs"), "download": options.download}
+        places |= {"runs": folder(options.runs, "--runs"), "download": options.download}
         places |= {name: _given(options, name) for name in ("data", "weights")}
     limit = getattr(options, "time_limit", None)
     made = Options(
@@ -97,7 +97,6 @@ def session_of(options: argparse.Namespace) -> Session:
         micro_batch=getattr(options, "micro_batch", None),
         image_size=getattr(options, "image_size", None),
         deadline=math.inf if limit is None else time.monotonic() + duration(limit, "--time-limit"),
-        seeds=getattr(options, "seeds", 1),
         first_seed=getattr(options, "seed", 0),
         fresh=getattr(options, "fresh", False),
         **places,

@@ -168,10 +168,10 @@ def save(folder: Path, new: Iterable[Measurement]) -> list[Path]:
         if problems:
             raise UserError(f"{problems[0]}; mend the file, then record again")
         _check_device(path, added, old)
-        kept = {_place(one): one for one in old if (one.machine, one.paper) == (path.parent.name, path.stem)}
+        kept = {slot(one): one for one in old if (one.machine, one.paper) == (path.parent.name, path.stem)}
         for one in added:
-            if _place(one) not in kept or kept[_place(one)].date <= one.date:
-                kept[_place(one)] = one
+            if slot(one) not in kept or kept[slot(one)].date <= one.date:
+                kept[slot(one)] = one
         write_whole(path, _text([one for _, one in sorted(kept.items())]))
     return sorted(grouped)
 
@@ -189,7 +189,7 @@ def _check_device(path: Path, added: Iterable[Measurement], old: Iterable[Measur
         raise UserError(f"{path} holds numbers of {shown[0]}, these are of {shown[1]}; name another --machine")
 
 
-def _place(one: Measurement) -> tuple[str, ...]:
+def slot(one: Measurement) -> tuple[str, ...]:
     """What a newer line replaces: the value of a cell, seed and precision, a speed of a device and engine too."""
     where = () if METRICS[one.metric].portable else (one.device, one.engine)
     return (*one.cell, one.seed, one.precision, *where)

@@ -15,10 +15,12 @@ from vitbench import (
     campaign_command,
     compare_command,
     doctor,
+    inventory,
     kept,
     leaves,
-    machine,
     papers,
+    recording,
+    samples,
     summary,
     transport,
 )
@@ -142,7 +144,8 @@ def _add_running(commands: "Commands") -> None:
     command.add_argument("--machine", required=True, help="name of the machine, chosen by you, such as h200 or cpu")
     command.add_argument("--device", metavar="NAME", help="where the records are of several, whose to take")
     command.add_argument("--reason", required=True, help="why; for the commit that takes them in")
-    command.add_argument("--seeds", type=int, default=1)
+    command.add_argument("--seeds", default="1", metavar="N", help="or auto, for all that it may have added")
+    command.add_argument("--only", choices=recording.WHICH, default="all", help="what has another value, or none yet")
     command.add_argument("--recorded", help="folder that is written (default: baselines/recorded)")
     command.set_defaults(command=_record)
 
@@ -180,7 +183,10 @@ def _check(options: argparse.Namespace) -> int:
     if not found:
         raise UserError(f"{options.folder} holds no paper file (*.toml); name a folder that does")
     recorded, problems = baselines.load_all(papers.data_folder() / "recorded")
-    problems += kept.load(papers.data_folder() / "recorded").problems
+    problems += [
+        *kept.load(papers.data_folder() / "recorded").problems,
+        *samples.load_all(papers.data_folder() / "recorded")[1],
+    ]
     for problem in problems:
         print(problem)
     for paper in found:
@@ -189,6 +195,9 @@ def _check(options: argparse.Namespace) -> int:
         counts = f"{len(paper.tables)} tables, {len(cases)} cases, {printed} printed numbers"
         print(f"{paper.path.name}: {counts}, {len(paper.conclusions)} conclusions")
     print(f"recorded: {len(recorded)} measurements")
+    if options.folder is None:
+        for line in inventory.of(found, recorded).lines():
+            print(line)
     return 2 if problems else 0
 
 
@@ -220,7 +229,7 @@ def _run(options: argparse.Namespace) -> int:
         print(line)
     for finding in outcome.findings:
         if finding.verdict not in (Verdict.STALE, Verdict.INVALID):  # which the lines above tell
-            print(finding)
+            print(finding.line if finding.fails else finding)
     for problem in session.store.problems:
         print(f"note: {problem}", file=sys.stderr)
     return summary.exit_of(outcome.findings)
@@ -232,58 +241,20 @@ def _all_rows(session: Session) -> Session:
 
 
 def _record(options: argparse.Namespace) -> int:
-    if not options.reason.strip():
-        raise UserError("--reason is empty; say why these records become the baseline")
-    commit = machine.commit()
-    if not commit or commit.endswith("+"):
-        state = "has uncommitted changes" if commit else "is no git checkout"
-        raise UserError(
-            f"this tree {state}; commit first, or say the commit in the environment variable VITBENCH_COMMIT"
-        )
-    if options.machine == baselines.ANY:
-        raise UserError(f"--machine {baselines.ANY} is kept for sizes; name the machine that trained, such as h200")
-    measured, found = _held(session_of(options), options.machine)
-    measured = _of_one_device(measured, options.device)
-    if not measured:
-        raise UserError(f"{options.runs} holds no record of these cases; run `pytest benchmarks` with the same options")
-    unclean = sorted({one.commit for one in measured if one.commit.endswith("+")})
-    if unclean:
-        commits = ", ".join(unclean)
-        raise UserError(f"some records were made with uncommitted changes ({commits}); commit, and run with --fresh")
-    out = recorded_folder(options)
-    for path in [*baselines.save(out, measured), *kept.save(out, found, measured)]:
-        print(f"{path}: {options.reason}")
-    for problem in found.problems:
-        print(f"vitbench: {problem}", file=sys.stderr)
+    recording.check(options.machine, options.reason)
+    session = session_of(options)
+    lines = recording.record(
+        session,
+        list(_cases(session).values()),
+        name=options.machine,
+        reason=options.reason,
+        out=recorded_folder(options),
+        device=options.device,
+        which=options.only,
+    )
+    for line in lines:
+        print(line, file=sys.stderr if line.startswith("vitbench: ") else sys.stdout)
     return 0
-
-
-def _held(session: Session, machine: str) -> tuple[list[baselines.Measurement], kept.Kept]:
-    """What the records of a runs directory hold, under the name of a machine."""
-    cases, budget = list(_cases(session).values()), session.options.budget
-    shown, found = kept.cells(cases, budget), kept.Kept()
-    measured: list[baselines.Measurement] = []
-    for case, identity in summary.wanted(session, cases):
-        record = session.store.read(identity)
-        if record is not None:
-            measured += baselines.measurements(case, record, machine=machine)
-            if baselines.cell_of(case, budget, "loss")[:-1] in shown:
-                found.take(record, session.store.folder(identity), machine=machine)
-    return measured, found
-
-
-def _of_one_device(measured: Sequence[baselines.Measurement], wanted: str | None) -> list[baselines.Measurement]:
-    """What was measured on one device, and sizes, which are of none.
-
-    Raises:
-        UserError: if there are several and none is named.
-    """
-    devices = sorted({one.device for one in measured} - {""})
-    if wanted is None and len(devices) > 1:
-        raise UserError(f"these records are of {len(devices)} devices: {', '.join(devices)}; name one with --device")
-    if wanted is not None and wanted not in devices:
-        raise unknown("device of these records", wanted, devices, where="--device")
-    return [one for one in measured if wanted is None or one.device in ("", wanted)]
 
 
 def _doctor(options: argparse.Namespace) -> int:

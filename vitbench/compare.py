@@ -1,10 +1,11 @@
 """What comparing says: a measured value against a recorded one (can fail), or against a printed one (is reported)."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
+from typing import Any
 
 from vitbench.metrics import Metric
 
@@ -35,6 +36,35 @@ class ClaimVerdict(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """What a test says of a difference.
+
+    Attributes:
+        effect: the difference, in `unit`.
+        low, high: ends of its interval.
+        p: of the test.
+        counts: seeds, or times, on each side.
+        test: its name.
+        why: what else a reader has to know, or empty.
+    """
+
+    effect: float
+    low: float
+    high: float
+    p: float
+    counts: tuple[int, ...]
+    test: str
+    unit: str = "points"
+    why: str = ""
+
+    def __str__(self) -> str:
+        interval = f"interval {self.low:+.2f} to {self.high:+.2f}"
+        n = " and ".join(map(str, self.counts))
+        text = f"{self.effect:+.2f} {self.unit} ({interval}; {self.test}, n = {n}, p = {self.p:.2g})"
+        return f"{text}, {self.why}" if self.why else text
+
+
+@dataclass(frozen=True, kw_only=True)
 class Finding:
     """One verdict with what it rests on.
 
@@ -43,6 +73,9 @@ class Finding:
         reference: what the value was compared with, or None.
         against: where the reference is from; of an invalid value, why it is none.
         required: whether it is a failure that there is no reference.
+        informs: it is told and never fails, such as that a method is worse than its plain baseline.
+        evidence: of a verdict that a test gave.
+        command: that repeats it, or empty.
     """
 
     subject: str
@@ -52,17 +85,39 @@ class Finding:
     reference: float | None
     against: str
     required: bool = False
+    informs: bool = False
+    evidence: Evidence | None = None
+    command: str = ""
 
     @property
     def fails(self) -> bool:
         """Whether it makes a test fail."""
+        if self.informs:
+            return False
         return self.verdict in (Verdict.WORSE, Verdict.MISSING) or (self.verdict == Verdict.NEW and self.required)
+
+    @property
+    def line(self) -> str:
+        """What, by how much, against which record, and the command that repeats it."""
+        return f"{self}; repeat: {self.command}" if self.command else str(self)
 
     def __str__(self) -> str:
         if self.verdict == Verdict.INVALID:
             return f"{self.subject}: {self.metric} is invalid: {self.against}"
         shown = ["nothing" if one is None else f"{one:.6g}" for one in (self.value, self.reference)]
-        return f"{self.subject}: {self.metric} is {self.verdict}: measured {shown[0]}, {self.against} {shown[1]}"
+        text = f"{self.subject}: {self.metric} is {self.verdict}: measured {shown[0]}, {self.against} {shown[1]}"
+        if self.evidence is not None:
+            return f"{text}: {self.evidence}"
+        if self.verdict == Verdict.WORSE and self.value is not None and self.reference is not None:
+            return f"{text}: {self.value - self.reference:+.6g}"
+        return text
+
+    @classmethod
+    def of(cls, content: Mapping[str, Any]) -> "Finding":
+        """A finding from what `dataclasses.asdict` made of it, its verdict as text or not."""
+        evidence = content.get("evidence")
+        proof = None if evidence is None else Evidence(**evidence | {"counts": tuple(evidence["counts"])})
+        return cls(**{**content, "verdict": Verdict(content["verdict"]), "evidence": proof})
 
 
 def remarks(findings: Iterable[Finding]) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vitbench import build, leaves
+from vitbench import build, leaves, samples
 from vitbench.adapter import ShapesAlone, takes
 from vitbench.augment import compose, to_float
 from vitbench.case import View
@@ -152,7 +152,7 @@ def time_training(
         measurements["step_ratio"] = timing.ratio
     if memory[0] is not None and memory[1] is not None:
         measurements |= {"peak_memory": memory[0], "memory_ratio": memory[0] / memory[1]}
-    return {"measurements": measurements, "details": {"batch_size": batch}}
+    return {"measurements": measurements, "details": {"batch_size": batch, samples.MULTIPLES: list(timing.multiples)}}
 
 
 def _memory(identity: Identity, device: torch.device) -> float | None:

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from vitbench import summary
+from vitbench import recording, summary
 from vitbench.errors import UserError
+from vitbench.recording import Update
 from vitbench.session import Session
 
 
@@ -21,11 +22,14 @@ class Ending:
     Args:
         session: whose outcomes they are.
         report: folder that the report is written to.
+        update: what is to be recorded, if anything.
     """
 
-    def __init__(self, session: Session, report: Path) -> None:
+    def __init__(self, session: Session, report: Path, update: Update | None = None) -> None:
         self.session = session
         self.folder = report
+        self.update = update
+        self.recorded: list[str] = []
         self.payloads: list[summary.Payload] = []
         self.plain_failures = 0
         self.report: Path | None = None
@@ -59,9 +63,33 @@ class Ending:
             self.session.store.problems.append(f"no report: {reason}")
             session.exitstatus = summary.Exit.INFRASTRUCTURE
             return
+        if self.update is not None and not self._record(self.update):
+            session.exitstatus = summary.Exit.INFRASTRUCTURE
+            return
         code = summary.exit_code(self.payloads, self.plain_failures)
         if code is not None and session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
             session.exitstatus = code
+
+    def _record(self, update: Update) -> bool:
+        """Record what was selected; returns whether that could be done."""
+        kinds = {one["kind"] for one in self.payloads}
+        done = {one["id"] for one in self.payloads}
+        cases = self.session.options.selection.cases(self.session.papers.values())
+        try:
+            self.recorded = recording.record(
+                self.session,
+                [case for case in cases if case.id in done],
+                name=update.name,
+                reason=update.reason,
+                out=update.out,
+                which=update.which,
+                kinds={*kinds, *(("pretraining",) if "run" in kinds else ())},
+            )
+        except (OSError, UserError, ValueError) as error:
+            reason = summary.of_os_error(error, update.out) if isinstance(error, OSError) else str(error)
+            self.session.store.problems.append(f"no baseline was recorded: {reason}")
+            return False
+        return True
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """The tables, what was set aside, where the report is, and how an interrupted session goes on."""
@@ -73,6 +101,8 @@ class Ending:
         told = [problem for one in self.payloads for problem in one["problems"]]
         for problem in dict.fromkeys([*told, *self.session.store.problems]):
             terminalreporter.write_line(f"note: {problem}", yellow=True)
+        for line in self.recorded:
+            terminalreporter.write_line(f"baselines: {line}")
         if self.report is not None:
             terminalreporter.write_line(f"report: {self.report}")
         if self.interrupted:

@@ -12,14 +12,17 @@ def forecast(session: Session, cases: Sequence[Case]) -> str:
     """How many runs the cases need, how many there are already, and what the rest takes as far as is known."""
     wanted: dict[str, tuple[Case, Identity]] = {}
     for case in cases:
-        for seed in session.options.all_seeds:
+        for seed in session.options.sure_seeds:
             for one in case.needed(session.options.budget):
                 run = session.run_of(one, seed)
                 wanted.setdefault(run.key, (one, run))
     open_cases = [case for case, run in wanted.values() if not session.is_done(run)]
     text = f"vitbench: {len(wanted)} runs behind {len(cases)} cases, {len(wanted) - len(open_cases)} of them done"
     options = session.options
-    return f"{text}{_time(session, open_cases, History(session, cases))} ({options.budget} budget on {options.device})"
+    text += _time(session, open_cases, History(session, cases))
+    if options.most_seeds:
+        text += f"; up to {options.most_seeds} seeds and not {options.seeds}, until the sign of a gain is known"
+    return f"{text} ({options.budget} budget on {options.device})"
 
 
 def _time(session: Session, cases: Sequence[Case], history: History) -> str:

@@ -11,6 +11,7 @@ from vitbench.errors import UserError, unknown
 from vitbench.selection import Selection
 
 EPOCH_MARGIN = 1.2  # the next epoch may be slower than others were
+MOST_ADDED = 10  # seeds, by `--seeds auto`
 MOST_SEEDS = 1000  # beyond what anybody trains; a forecast has to look at each
 
 
@@ -24,11 +25,14 @@ class Options:
         weights: folder of published weights, or None.
         image_size: H and W in pixels of photographs in the quick budget; None is what the tiny networks are made for.
         seeds: how many seeds each case is trained with.
+        most_seeds: the cap, where seeds are added until the sign of a gain is known; None adds none.
         first_seed: the first of them; the others follow.
         fresh: train again although there is a record.
         engine: how steps are taken, see `vitbench.engine`; None is the device's own.
         micro_batch: images that go through a network at once, where a whole batch does not fit.
         deadline: in the seconds of `time.monotonic`, when everything has to be saved.
+        update: which baselines the session records at its end, see `vitbench.recording.WHICH`; empty for none.
+        recorded: folder of the recorded baselines, None for those that come along.
     """
 
     selection: Selection = field(default_factory=Selection)
@@ -43,14 +47,22 @@ class Options:
     micro_batch: int | None = None
     deadline: float = math.inf
     seeds: int = 1
+    most_seeds: int | None = None
     first_seed: int = 0
     fresh: bool = False
     fail_on_missing: bool = False
+    update: str = ""
+    recorded: Path | None = None
+
+    @property
+    def sure_seeds(self) -> range:
+        """Every seed that each case is trained with at least."""
+        return range(self.first_seed, self.first_seed + self.seeds)
 
     @property
     def all_seeds(self) -> range:
-        """Every seed that each case is trained with."""
-        return range(self.first_seed, self.first_seed + self.seeds)
+        """Every seed that a case may be trained with."""
+        return range(self.first_seed, self.first_seed + (self.most_seeds or self.seeds))
 
     @property
     def budget(self) -> Budget:
@@ -61,6 +73,27 @@ class Options:
     def engine_name(self) -> str:
         """The engine that was asked for, or the device's own."""
         return self.engine or ("eager" if self.device == "cpu" else "graph")
+
+    def arguments(self) -> list[str]:
+        """The options of pytest that ask for the same, but for places and limits."""
+        chosen, auto = self.selection, self.most_seeds
+        given = {
+            "--budget": chosen.budget
+            if chosen.budget != (Budget.QUICK if self.device == "cpu" else Budget.PAPER)
+            else "",
+            "--image-size": self.image_size,
+            "--seeds": f"auto:{auto}" if auto else self.seeds if self.seeds > 1 else None,
+            "--precision": self.precision if self.precision != "fp32" else "",
+            "--engine": self.engine,
+            "--micro-batch": self.micro_batch,
+        }
+        lists = {"--dataset": chosen.datasets, "--model": chosen.models, "--objective": chosen.objectives}
+        return [
+            *(["--gpu"] if self.device != "cpu" else []),
+            *(["--all-rows"] if chosen.all_rows else []),
+            *(f"{option}={value}" for option, value in given.items() if value),
+            *(f"{option}={value}" for option, values in lists.items() for value in values),
+        ]
 
     def check(self) -> None:
         """Refuse names that nothing has, and numbers that mean nothing.
@@ -105,6 +138,27 @@ class Options:
                 f"--image-size is for photographs, which are stored in any size; {fixed[0]} has its own: "
                 "name a --dataset such as imagefolder:DIR"
             )
+
+
+def seeds(text: str) -> dict[str, int]:
+    """What `--seeds` says: a number, `auto`, or `auto:CAP`; as the options `seeds` and `most_seeds`.
+
+    Raises:
+        UserError: if it is none of them, or a cap that no rule is known for.
+    """
+    word, colon, cap = text.strip().partition(":")
+    if word == "auto":
+        from vitbench import gate  # imports scipy
+
+        if colon and not cap.isdecimal():
+            raise UserError(f"--seeds auto:CAP takes a number of seeds as its cap, got {text!r}")
+        most = int(cap) if colon else MOST_ADDED
+        gate.boundary(gate.FIRST_LOOK, cap=most)  # refuses the cap
+        return {"seeds": gate.FIRST_LOOK, "most_seeds": most}
+    try:
+        return {"seeds": int(text)}
+    except ValueError:
+        raise UserError(f"--seeds is a number of trainings, auto, or auto:CAP, got {text!r}") from None
 
 
 def duration(text: str, option: str) -> float:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from vitbench import machine, summary
+from vitbench import machine, recording, summary
 from vitbench.bench import Bench
 from vitbench.campaign import plan
 from vitbench.case import Budget, Case
@@ -22,7 +22,9 @@ from vitbench.errors import UserError
 from vitbench.forecast import forecast
 from vitbench.history import History
 from vitbench.machine import ENGINES, PRECISIONS
-from vitbench.options import Options, duration, folder
+from vitbench.options import Options, duration, folder, seeds
+from vitbench.papers import data_folder
+from vitbench.recording import WHICH, Update
 from vitbench.selection import Selection, sizes, timings, trained
 from vitbench.session import Session
 
@@ -93,13 +95,28 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="DIR",
         help="where the report is written (default: report/ in the folder of --runs)",
     )
-    add("--seeds", type=int, default=1, metavar="N", help="train each case with N seeds (default: 1)")
+    add(
+        "--seeds",
+        default="1",
+        metavar="N",
+        help="train each case with N seeds (default: 1); auto, or auto:CAP, adds seeds until the sign of its gain over "
+        "the plain baseline is known, at most 10, or CAP",
+    )
     add("--precision", choices=PRECISIONS, default="fp32", help="bf16: autocast over fp32 weights")
     add("--engine", choices=ENGINES, help="how steps are taken (default: eager; with --gpu graph, a captured step)")
     add("--micro-batch", type=int, metavar="N", help="where a batch does not fit: N images at once, the same batch")
     add("--time-limit", metavar="TIME", help="such as 8m: the missing runs in order of worth, saved when it is over")
     add("--fresh", action="store_true", help="begin anew: train again although there are records or checkpoints")
     add("--fail-on-missing", action="store_true", help="fail where nothing was recorded to compare with")
+    add(
+        "--update-baselines",
+        choices=WHICH,
+        help="at the end, record what was selected: only what has another value or version (changed), only what "
+        "nothing is recorded of (missing), or both (all); what is replaced fails nothing",
+    )
+    add("--machine", metavar="NAME", help="--update-baselines: name of the machine, chosen by you, such as h200")
+    add("--reason", metavar="TEXT", help="--update-baselines: why; for the commit that takes them in")
+    add("--recorded", metavar="DIR", help="folder of recorded baselines (default: those that come along)")
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -110,11 +127,12 @@ def pytest_configure(config: pytest.Config) -> None:
         made = _options(config)
         made.check()
         report = _report(options.report, made)
+        update = None if hasattr(config, "workerinput") else _update(config)
     except UserError as error:
         raise pytest.UsageError(str(error)) from None
     config.stash[SESSION] = Session(made, tell=_progress(config))
     if not hasattr(config, "workerinput"):
-        config.pluginmanager.register(Ending(config.stash[SESSION], report), "vitbench.ending")
+        config.pluginmanager.register(Ending(config.stash[SESSION], report, update), "vitbench.ending")
     if getattr(options, "dist", None) == "load" and any("benchmarks" in one for one in config.args):
         # Cases of one model share runs: on one worker none waits for another's.
         config.pluginmanager.register(OneWorkerPerModel(), "vitbench.scheduling")
@@ -144,10 +162,28 @@ def _options(config: pytest.Config) -> Options:
         engine=option.engine,
         micro_batch=option.micro_batch,
         deadline=time.monotonic() + limit,
-        seeds=option.seeds,
+        **seeds(option.seeds),
         fresh=option.fresh,
         fail_on_missing=option.fail_on_missing,
+        update=option.update_baselines or "",
+        recorded=None if option.recorded is None else folder(option.recorded, "--recorded"),
     )
+
+
+def _update(config: pytest.Config) -> Update | None:
+    """What is to be recorded at the end; refused before anything is trained."""
+    option = config.option
+    if not option.update_baselines:
+        for name in ("machine", "reason"):
+            if getattr(option, name) is not None:
+                raise UserError(f"--{name} says how baselines are recorded; add --update-baselines, or leave it out")
+        return None
+    for name in ("machine", "reason"):
+        if getattr(option, name) is None:
+            raise UserError(f"--update-baselines takes --{name}, too; see `pytest --help`")
+    recording.check(option.machine, option.reason)
+    out = data_folder() / "recorded" if option.recorded is None else folder(option.recorded, "--recorded")
+    return Update(which=option.update_baselines, name=option.machine, reason=option.reason, out=out)
 
 
 def _report(text: str | None, options: Options) -> Path:

@@ -4,19 +4,19 @@ Knows neither pytest nor the command line, and imports torch only when something
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from vitbench import baselines, compare, identity, machine, papers, published
-from vitbench.baselines import ANY, Measurement
-from vitbench.case import Budget, Case
-from vitbench.compare import Finding, Verdict
+from vitbench import baselines, identity, machine, papers, published, samples
+from vitbench.baselines import Measurement
+from vitbench.case import Case
+from vitbench.compare import Finding
 from vitbench.errors import TimeUp
 from vitbench.identity import Identity
-from vitbench.metrics import METRICS
+from vitbench.judge import Judge
 from vitbench.options import EPOCH_MARGIN, Options
 from vitbench.records import Record, Store
 
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from vitbench.measure.speed import Stopwatch
 
 START_SECONDS = 10.0  # to get a run ready and to write its checkpoint
-# What is the same on every machine and in every run, and so may fail to the last digit.
-GATED = ("params", "macs")
+
+Done = tuple[Record, bool]  # a record, and whether it was read and not made
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,8 +39,8 @@ class Outcome:
     """
 
     case: Case
-    records: tuple[tuple[Record, bool], ...]
-    plain: tuple[tuple[Record, bool], ...] = ()
+    records: tuple[Done, ...]
+    plain: tuple[Done, ...] = ()
     findings: tuple[Finding, ...] = ()
 
     def mean(self, metric: str) -> float | None:
@@ -61,7 +61,15 @@ class Outcome:
         return " ".join(filter(None, ("cached", provenance["date"][:10], provenance["device"], provenance["commit"])))
 
 
-def _mean(records: tuple[tuple[Record, bool], ...], metric: str) -> float | None:
+def _with_baseline(case: Case) -> tuple[Case, ...]:
+    return (case,) if case.is_baseline else (case.baseline, case)
+
+
+def _records(done: Iterable[Done]) -> list[Record]:
+    return [record for record, _ in done]
+
+
+def _mean(records: tuple[Done, ...], metric: str) -> float | None:
     values = [record.measurements.get(metric) for record, _ in records]
     numbers = [value for value in values if value is not None]
     return sum(numbers) / len(numbers) if numbers and len(numbers) == len(values) else None
@@ -108,9 +116,27 @@ class Session:
     @cached_property
     def recorded(self) -> list[Measurement]:
         """Everything that was recorded; lines that cannot be used are named in `store.problems`."""
-        found, problems = baselines.load_all(papers.data_folder() / "recorded")
+        found, problems = baselines.load_all(self._recorded_folder)
         self.store.problems += problems
         return found
+
+    @property
+    def _recorded_folder(self) -> Path:
+        return self.options.recorded or papers.data_folder() / "recorded"
+
+    @cached_property
+    def judge(self) -> Judge:
+        """Who holds what comes out against what was recorded."""
+        kept, problems = samples.load_all(self._recorded_folder)
+        self.store.problems += problems
+        return Judge(
+            recorded=self.recorded,
+            samples=kept,
+            problems=self.store.problems,
+            floors=lambda paper: self.papers[paper].floors,
+            options=self.options,
+            run_of=self.run_of,
+        )
 
     def accuracy(self, case: Case) -> Outcome:
         """Train a case and its plain baseline under every seed, or read them, and judge.
@@ -119,32 +145,41 @@ class Session:
             UserError, NonFinite, OutOfMemory, TimeUp: as `vitbench.run.execute`.
         """
         self.fetch(case)
-        identities = [self.run_of(case, seed) for seed in self.options.all_seeds]
-        plain = [] if case.is_baseline else [self.run_of(case.baseline, seed) for seed in self.options.all_seeds]
-        if not all(self.is_done(one) for one in (*plain, *identities)) and not self.has_time(self.pace(case)):
-            raise TimeUp("not started, for it could not be saved in time; the same command does it next time")
-        if not all(self.is_done(one) for one in (*plain, *identities)):
-            self._check(identities[0])
-        before = tuple(self.do(one) for one in plain)  # first, so that an interrupted night leaves whole pairs
-        records = tuple(self.do(one) for one in identities)
-        findings = [
-            *self._floor(case, records),
-            *self._stale(case, records),
-            *invalid(case, (one for one, _ in records)),
-        ]
-        findings += invalid(case.baseline, (one for one, _ in before))
-        return Outcome(case=case, records=records, plain=before, findings=tuple(findings))
+        seeds = list(self.options.sure_seeds)
+        needed = [self.run_of(one, seed) for one in _with_baseline(case) for seed in seeds]
+        if not all(map(self.is_done, needed)):
+            if not self.has_time(self.pace(case)):
+                raise TimeUp("not started, for it could not be saved in time; the same command does it next time")
+            self._check(needed[-1])
+        records, plain = self._trained(case, seeds)
+        sign: Finding | None = None
+        if self.options.most_seeds and case.is_baseline:  # as far as its methods have added some
+            seeds += [seed for seed in self.options.all_seeds if self.is_done(self.run_of(case, seed))]
+            records, plain = self._trained(case, sorted({*seeds}))
+        elif self.options.most_seeds:
+            more = 1
+            while more:
+                more, sign = self.judge.seeds(case, _records(records), _records(plain))
+                added = self._trained(case, list(self.options.all_seeds)[len(records) :][:more])
+                records, plain = records + added[0], plain + added[1]
+        findings = [*self.judge.accuracy(case, _records(records), _records(plain)), *([sign] if sign else [])]
+        return Outcome(case=case, records=records, plain=plain, findings=tuple(findings))
+
+    def _trained(self, case: Case, seeds: Sequence[int]) -> tuple[tuple[Done, ...], tuple[Done, ...]]:
+        """Records of a case under seeds, and those of its plain baseline."""
+        # The baseline first, so that an interrupted night leaves whole pairs.
+        plain = () if case.is_baseline else tuple(self.do(self.run_of(case.baseline, seed)) for seed in seeds)
+        return tuple(self.do(self.run_of(case, seed)) for seed in seeds), plain
 
     def size(self, case: Case) -> Outcome:
         """Count a case's parameters and MACs, or read them, and judge them against what we recorded."""
-        records = (self.do(identity.of_size(case)),)
-        findings = (*self._gate(case, records[0][0]), *invalid(case, [records[0][0]]))
-        return Outcome(case=case, records=records, findings=findings)
+        done = self.do(identity.of_size(case))
+        return Outcome(case=case, records=(done,), findings=tuple(self.judge.size(case, done[0])))
 
     def timing(self, case: Case, kind: str) -> Outcome:
-        """Time a case ("inference" or "training") on this machine, or read it."""
-        records = (self.do(self.timing_of(case, kind)),)
-        return Outcome(case=case, records=records, findings=tuple(invalid(case, [records[0][0]])))
+        """Time a case ("inference" or "training") on this machine, or read it, and judge it where it was recorded."""
+        done = self.do(self.timing_of(case, kind))
+        return Outcome(case=case, records=(done,), findings=tuple(self.judge.timing(case, kind, done[0])))
 
     def run_of(self, case: Case, seed: int) -> Identity:
         """The run that a case needs under a seed."""
@@ -241,85 +276,3 @@ class Session:
         )
         record = run.execute(one, setting, fresh=fresh)
         return record, one.key not in self.store.made
-
-    def _gate(self, case: Case, record: Record) -> list[Finding]:
-        findings = []
-        for name in GATED:
-            cell = baselines.cell_of(case, "paper", name)
-            old = [one for one in self.recorded if one.machine == ANY and _same_size(one.cell, cell)]
-            reference = old[0].value if old else None
-            value = record.measurements.get(name)
-            if value is None and reference is None:
-                continue
-            # Recorded values are written with ten digits.
-            verdict = compare.judge(METRICS[name], value, reference, tolerance=1e-9 * abs(reference or 0))
-            against = "recorded"
-            # Another version excuses a difference; where there is none, the number still holds.
-            if old and verdict != Verdict.SAME and _is_stale(old[0], record):
-                verdict, against = Verdict.STALE, f"recorded {old[0].date} by another version"
-            findings.append(self._finding(case, name, verdict, value, reference, against))
-        return findings
-
-    def _stale(self, case: Case, records: tuple[tuple[Record, bool], ...]) -> Iterator[Finding]:
-        """Accuracies that were recorded of these runs, all by another version of what determines them."""
-        cell = baselines.cell_of(case, self.options.budget, "accuracy")
-        for record, _ in records:
-            seed, precision = str(record.identity["seed"]), record.identity["precision"]
-            old = [one for one in self.recorded if (one.cell, one.seed, one.precision) == (cell, seed, precision)]
-            if old and all(_is_stale(one, record) for one in old):
-                value, last = record.measurements.get("accuracy"), max(old, key=lambda one: one.date)
-                against = f"recorded {last.date} by another version"
-                yield self._finding(case, "accuracy", Verdict.STALE, value, last.value, against)
-
-    def _floor(self, case: Case, records: tuple[tuple[Record, bool], ...]) -> list[Finding]:
-        """Quick runs pass above a floor; 360 test images cannot tell anything finer."""
-        if self.options.budget != Budget.QUICK:
-            return []
-        if any("accuracy" in record.invalid for record, _ in records):  # which is said, and is below no floor
-            return []
-        value = _mean(records, "accuracy")
-        details, content = records[0][0].details, records[0][0].identity
-        floor = compare.chance_ceiling(content["classes"], details["test_images"])
-        against = "guessing stays below"
-        floors = self.papers[case.paper].floors if case.dataset == "digits" else {}
-        if case.model.name in floors:
-            floor, against = floors[case.model.name], "the floor is"
-        verdict = compare.judge(METRICS["accuracy"], value, floor)
-        verdict = Verdict.SAME if verdict == Verdict.BETTER else verdict
-        return [self._finding(case, "accuracy", verdict, value, floor, against)]
-
-    def _finding(
-        self,
-        case: Case,
-        metric: str,
-        verdict: Verdict,
-        value: float | None,
-        reference: float | None,
-        against: str,
-    ) -> Finding:
-        return Finding(
-            subject=case.id,
-            metric=metric,
-            verdict=verdict,
-            value=value,
-            reference=reference,
-            against=against,
-            required=self.options.fail_on_missing,
-        )
-
-
-def _is_stale(recorded: Measurement, record: Record) -> bool:
-    """Whether it was recorded of another run: a leaf, the data or the loop had another version."""
-    return bool(recorded.key) and recorded.key != record.key[: len(recorded.key)]
-
-
-def invalid(case: Case, records: Iterable[Record]) -> Iterator[Finding]:
-    """Metrics that failed their own checks."""
-    blank: dict[str, Any] = {"value": None, "reference": None}
-    for metric, reason in {pair: None for record in records for pair in record.invalid.items()}:
-        yield Finding(subject=case.id, metric=metric, verdict=Verdict.INVALID, against=reason, **blank)
-
-
-def _same_size(recorded: tuple[str, ...], wanted: tuple[str, ...]) -> bool:
-    """Sizes do not depend on the recipe, and are recorded without it."""
-    return recorded[:4] == wanted[:4] and recorded[5:] == wanted[5:]

@@ -13,8 +13,9 @@ from vitbench import compare
 from vitbench.case import Case
 from vitbench.compare import Finding, Verdict
 from vitbench.identity import Identity
+from vitbench.judge import invalid
 from vitbench.metrics import METRICS
-from vitbench.session import Outcome, Session, invalid
+from vitbench.session import Outcome, Session
 
 PROPERTY = "vitbench"  # name of the pytest property that carries a payload from a worker to its controller
 
@@ -81,10 +82,13 @@ def seconds(outcome: Outcome) -> float:
 
 def exit_of(findings: Iterable[Finding]) -> int:
     """The exit code that findings ask for, or 0."""
-    failing = [finding.verdict for finding in findings if finding.fails]
+    found = list(findings)
+    failing = [finding.verdict for finding in found if finding.fails]
     if Verdict.WORSE in failing:
         return Exit.REGRESSION
-    return Exit.MISSING if failing else 0
+    if failing:
+        return Exit.MISSING
+    return Exit.UNDECIDED if any(finding.verdict == Verdict.UNDECIDED for finding in found) else 0
 
 
 def exit_code(payloads: Sequence[Payload], plain_failures: int) -> int | None:
@@ -142,13 +146,24 @@ def lines(payloads: Sequence[Payload]) -> Iterator[str]:
             yield f"{heading}: {len(rows)} cases, {cached} of them read from records"
             yield from terminal.table(kind, _with_plain(rows)).splitlines()
             yield ""
-        yield from compare.remarks(_finding(found) for one in rows for found in one["findings"])
+        findings = [Finding.of(found) for one in rows for found in one["findings"]]
+        tested = [finding for finding in findings if finding.evidence is not None]
+        if tested:
+            yield from terminal.gate(tested).splitlines()
+            yield ""
+        yield from compare.remarks(findings)
+        yield from _unknown(findings)
     reasons = Counter(one["reason"] for one in payloads if one.get("reason"))
     yield from (f"{count} cases were not done: {reason}" for reason, count in reasons.items())
 
 
-def _finding(content: Mapping[str, Any]) -> Finding:
-    return Finding(**{**content, "verdict": Verdict(content["verdict"])})
+def _unknown(findings: Iterable[Finding]) -> Iterator[str]:
+    """How much there was nothing recorded for."""
+    new = [finding for finding in findings if finding.verdict == Verdict.NEW]
+    counts = Counter(finding.metric for finding in new)
+    if new:
+        told = ", ".join(f"{metric} of {count}" for metric, count in sorted(counts.items()))
+        yield f"new, for nothing is recorded of them: {told}; such as {new[0].subject}"
 
 
 def _with_plain(rows: Sequence[Payload]) -> list[Payload]:

@@ -2,11 +2,13 @@
 
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+
+from vitbench.samples import BLOCKS
 
 VERSION = 1
 
@@ -22,11 +24,14 @@ class Timing:
         seconds: of one call.
         noise_floor: an A/A comparison in percent: every second round against the others.
         ratio: to the reference that was timed in between, or None.
+        multiples: of each round, its seconds over the median of the reference in the same quarter of the rounds, so
+            that a drift of the machine is in both; none without a reference.
     """
 
     seconds: float
     noise_floor: float
     ratio: float | None
+    multiples: tuple[float, ...] = ()
 
 
 def timing(seconds: Sequence[float], reference: Sequence[float] = ()) -> Timing:
@@ -42,7 +47,16 @@ def timing(seconds: Sequence[float], reference: Sequence[float] = ()) -> Timing:
         seconds=median,
         noise_floor=100 * abs(halves[0] - halves[1]) / median,
         ratio=median / statistics.median(reference) if reference else None,
+        multiples=tuple(_multiples(seconds, reference[-len(seconds) :])) if reference else (),
     )
+
+
+def _multiples(seconds: Sequence[float], reference: Sequence[float]) -> Iterator[float]:
+    """Seconds over the plain ones, block by block."""
+    length = -(-len(seconds) // BLOCKS)
+    for start in range(0, len(seconds), length):
+        plain = statistics.median(reference[start : start + length])
+        yield from (one / plain for one in seconds[start : start + length])
 
 
 def time_call(call: Callable[[], object], device: torch.device, stopwatch: Stopwatch) -> Timing:

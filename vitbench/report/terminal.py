@@ -1,10 +1,13 @@
 """The table at the end of a run: one line a case, for somebody who looks at a terminal."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tabulate import tabulate
 
+from vitbench import statistics
+from vitbench.compare import Finding, Verdict
 from vitbench.metrics import METRICS
 
 COLUMNS = {
@@ -28,6 +31,41 @@ def table(kind: str, rows: Sequence[Mapping[str, Any]]) -> str:
         [row["id"], *(_show(metric, row["values"].get(metric)) for metric in metrics), row["status"]] for row in rows
     ]
     return tabulate(body, headers=headers, tablefmt="simple", disable_numparse=True)
+
+
+def gate(findings: Sequence[Finding]) -> str:
+    """What tests say of differences, as an aligned text table; that nothing changed takes one line and no row.
+
+    Args:
+        findings: each with evidence.
+
+    Returns:
+        With q, the p of both sides adjusted over all of them (Benjamini, Hochberg 1995).
+    """
+    proofs = [one.evidence for one in findings if one.evidence is not None]
+    q = statistics.benjamini_hochberg([min(1.0, 2 * one.p) for one in proofs])
+    rows = [
+        [
+            finding.subject,
+            finding.metric,
+            finding.verdict,
+            finding.against,
+            f"{proof.effect:+.2f} {proof.unit}",
+            f"{proof.low:+.2f} to {proof.high:+.2f}",
+            "/".join(map(str, proof.counts)),
+            f"{proof.p:.2g}",
+            f"{adjusted:.2g}",
+        ]
+        for finding, proof, adjusted in zip(findings, proofs, q, strict=True)
+        if finding.verdict != Verdict.SAME
+    ]
+    counts = Counter(str(one.verdict) for one in findings)
+    told = ", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items()))
+    head = f"gate: {len(findings)} differences tested: {told}"
+    if not rows:
+        return head
+    headers = ["case", "metric", "verdict", "against", "effect", "interval", "n", "p", "q"]
+    return f"{head}\n{tabulate(rows, headers=headers, tablefmt='simple', disable_numparse=True)}"
 
 
 def _heading(metric: str) -> str:

@@ -1,0 +1,116 @@
+"""Recording at the end of a session, and what each way of it takes."""
+
+import pytest
+
+from tests.conftest import PROVENANCE
+from vitbench import baselines, recording, samples
+from vitbench.errors import UserError
+
+CASE = "test_accuracy and floros2024/4.1/vit/ce/digits"
+RECORD = ("--machine", "mine", "--reason", "a reason", "--recorded", "recorded")
+
+
+@pytest.fixture(autouse=True)
+def clean(monkeypatch):
+    monkeypatch.setattr("vitbench.machine.commit", lambda: "3f2c1ab")
+
+
+def update(suite, which, *arguments, select=CASE):
+    return suite("-k", select, "--update-baselines", which, *RECORD, *arguments)
+
+
+def accuracies(pytester, paper="floros2024"):
+    found, problems = baselines.load_all(pytester.path / "recorded")
+    assert not problems
+    return {one.seed: one.value for one in found if one.metric == "accuracy" and one.paper == paper}
+
+
+def test_missing_takes_what_nothing_is_recorded_of_and_nothing_else(suite, executed, pytester):
+    result = update(suite, "missing")
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["baselines: recorded/mine/floros2024.csv: a reason"])
+    assert accuracies(pytester) == {"0": 97.0}
+    executed.measurements["run"]["accuracy"] = 98.0
+    update(suite, "missing", "--fresh", "--seeds", "2")
+    assert accuracies(pytester) == {"0": 97.0, "1": 98.0}
+
+
+def test_changed_takes_what_has_another_value_and_nothing_that_is_new(suite, executed, pytester):
+    update(suite, "missing")
+    executed.measurements["run"]["accuracy"] = 98.0
+    update(suite, "changed", "--fresh", "--seeds", "2")
+    assert accuracies(pytester) == {"0": 98.0}
+    result = update(suite, "changed")
+    result.stdout.fnmatch_lines(["baselines: recorded: nothing is changed, so nothing was recorded"])
+
+
+def test_all_takes_both(suite, executed, pytester):
+    update(suite, "missing")
+    executed.measurements["run"]["accuracy"] = 98.0
+    update(suite, "all", "--fresh", "--seeds", "2")
+    assert accuracies(pytester) == {"0": 98.0, "1": 98.0}
+
+
+def test_only_what_was_selected_is_recorded(suite, executed, pytester):
+    suite("-k", "test_accuracy and floros2024/4.1/vit")
+    update(suite, "all")
+    found, _ = baselines.load_all(pytester.path / "recorded")
+    assert {(one.objective, one.metric == "params") for one in found} == {("ce", False)}
+
+
+def test_a_regression_that_is_replaced_fails_nothing_but_a_floor_does(suite, executed, pytester):
+    executed.measurements["run"]["accuracy"] = 50.0
+    result = update(suite, "all")
+    assert result.ret == 10
+    assert accuracies(pytester) == {"0": 50.0}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (("--update-baselines", "all", "--machine", "mine"), "--update-baselines takes --reason, too"),
+        (("--update-baselines", "all", "--machine", "mine", "--reason", " "), "--reason is empty"),
+        (("--update-baselines", "all", "--machine", "any", "--reason", "x"), "--machine any is kept for sizes"),
+        (("--machine", "mine"), "--machine says how baselines are recorded; add --update-baselines"),
+    ],
+)
+def test_what_cannot_be_recorded_is_refused_before_anything_is_trained(suite, executed, arguments, line):
+    result = suite("-k", CASE, *arguments)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"*{line}*"])
+    assert not executed
+
+
+def test_an_unclean_tree_is_refused_before_anything_is_trained(suite, executed, monkeypatch):
+    monkeypatch.setattr("vitbench.machine.commit", lambda: "3f2c1ab+")
+    assert update(suite, "all").ret == pytest.ExitCode.USAGE_ERROR
+    assert not executed
+
+
+def test_records_of_an_unclean_tree_are_said_and_end_with_12(suite, executed, monkeypatch, pytester):
+    monkeypatch.setitem(PROVENANCE, "commit", "3f2c1ab+")
+    result = update(suite, "all")
+    assert result.ret == 12
+    result.stdout.fnmatch_lines(["note: no baseline was recorded: some records were made with uncommitted changes*"])
+    assert not (pytester.path / "recorded").exists()
+
+
+def test_a_session_is_judged_by_the_folder_that_it_names(suite, executed, pytester):
+    update(suite, "all", "--seeds", "2")
+    executed.measurements["run"]["accuracy"] = 96.0
+    result = suite("-k", CASE, "--seeds", "2", "--fresh", "--recorded", "recorded")
+    assert result.ret == 10
+    result.stdout.fnmatch_lines(
+        ["*accuracy is worse: measured 96, recorded 2026-01-02 3f2c1ab of mine 97: -1.00 points*"]
+    )
+
+
+def test_samples_are_kept_with_what_was_taken(tmp_path):
+    samples.save(tmp_path, "mine", "floros2024", {"a": {"ce": (1.0,)}}, of=["a"])
+    assert recording._save_samples(tmp_path, {}, []) == []
+    assert samples.load_all(tmp_path)[0] == {("mine", "a"): {"ce": (1.0,)}}
+
+
+def test_a_reason_of_blanks_is_none():
+    with pytest.raises(UserError, match="--reason is empty"):
+        recording.check("mine", "\t")

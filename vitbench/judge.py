@@ -1,0 +1,359 @@
+"""The judge: what came out, held against what we recorded, and quick accuracies against a floor.
+
+What is gated of accuracies is the gain of a method over its own plain baseline at the same seeds, and the level where
+there is no such baseline; of speed the time of a step over that of the plain one. Quality may cross machines, where
+precision and budget agree; a machine's timings never judge another's.
+"""
+
+import shlex
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from vitbench import baselines, compare, samples
+from vitbench.baselines import ANY, Measurement
+from vitbench.case import Budget, Case
+from vitbench.compare import Evidence, Finding, Verdict
+from vitbench.identity import Identity
+from vitbench.metrics import METRICS
+from vitbench.options import Options
+from vitbench.records import Record
+from vitbench.samples import Run, Samples
+
+if TYPE_CHECKING:
+    from vitbench.gate import Judgement
+
+# What is the same on every machine and in every run, and so may fail to the last digit.
+COUNTED = ("params", "macs")
+# What a run measures of quality, each of which may not vanish.
+QUALITY = ("accuracy", "adversarial_accuracy", "fgsm_drop", "knn", "linear")
+
+Lines = dict[int, Measurement]  # by seed
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Gives findings.
+
+    Args:
+        recorded: what was recorded.
+        samples: that were recorded.
+        problems: gets a line for each record whose samples cannot be used.
+        floors: of a paper, by the names of its models: accuracies (%) that quick runs on the digits have to reach.
+        options: of the session.
+        run_of: the run of a case under a seed, as it is now.
+    """
+
+    recorded: Sequence[Measurement]
+    floors: Callable[[str], Mapping[str, float]]
+    options: Options
+    run_of: Callable[[Case, int], Identity]
+    samples: Mapping[Run, Samples] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+    @cached_property
+    def _lines(self) -> Mapping[tuple[str, ...], list[Measurement]]:
+        found: dict[tuple[str, ...], list[Measurement]] = {}
+        for one in self.recorded:
+            found.setdefault(_sized(one.cell) if one.machine == ANY else one.cell, []).append(one)
+        return found
+
+    # What is counted
+
+    def size(self, case: Case, record: Record) -> list[Finding]:
+        """A case's parameters and MACs."""
+        findings = []
+        for name in COUNTED:
+            cell = baselines.cell_of(case, Budget.PAPER, name)
+            old = [one for one in self._lines.get(_sized(cell), ()) if one.machine == ANY]
+            reference = old[0].value if old else None
+            value = record.measurements.get(name)
+            if value is None and reference is None:
+                continue
+            # Recorded values are written with ten digits.
+            verdict = compare.judge(METRICS[name], value, reference, tolerance=1e-9 * abs(reference or 0))
+            against = _from(old[0]) if old else "recorded"
+            # Another version excuses a difference; where there is none, the number still holds.
+            if old and verdict != Verdict.SAME and _is_stale(old[0], record.key):
+                verdict, against = Verdict.STALE, _by_another_version(old[0])
+            findings.append(self._finding(case, name, verdict, value, reference, against))
+        return [*findings, *invalid(case, [record])]
+
+    # Quality
+
+    def accuracy(self, case: Case, records: Sequence[Record], plain: Sequence[Record]) -> list[Finding]:
+        """What a case reached, under every seed that it was trained with.
+
+        Args:
+            records: of the case, one a seed.
+            plain: of its plain baseline, of the same seeds; none of the baseline itself.
+        """
+        return [
+            *self._floor(case, records),
+            *self._vanished(case, records),
+            *self._quality(case, records, plain),
+            *self._losses(case, records),
+            *invalid(case, records),
+            *invalid(case.baseline, plain),
+        ]
+
+    def _quality(self, case: Case, records: Sequence[Record], plain: Sequence[Record]) -> Iterator[Finding]:
+        """The gain over the plain baseline, or the level where there is none."""
+        written = self._written(case, "accuracy")
+        known, now = self._of_one_machine(case, "accuracy"), _by_seed(records, "accuracy")
+        if not known:
+            if now:
+                yield self._unknown(case, "accuracy", now, written)
+            return
+        theirs, name = {seed: one.value for seed, one in known.items()}, "accuracy"
+        if not case.is_baseline:
+            machine, name = next(iter(known.values())).machine, "gain"
+            before = self._valid(case.baseline, "accuracy", machine=machine)
+            now = _minus(now, _by_seed(plain, "accuracy"))
+            theirs = _minus(theirs, {seed: one.value for seed, one in before.items()})
+        if now and theirs:
+            from vitbench import gate  # imports scipy
+
+            judgement = gate.judge_difference(_ordered(now), _ordered(theirs))
+            if judgement.gated:
+                last = max((known[seed] for seed in theirs), key=lambda one: one.date)
+                against = f"{_from(last)} of {last.machine}"
+                yield self._tested(case, name, judgement, _mean(now), _mean(theirs), against)
+
+    def _losses(self, case: Case, records: Sequence[Record]) -> Iterator[Finding]:
+        """What each term added to the loss in the last epoch: it tells a slip in a term that no accuracy shows."""
+        lines = self._of_one_machine(case, "loss")
+        known = {seed: self.samples.get((one.machine, one.key), {}) for seed, one in lines.items()}
+        now = {int(one.identity["seed"]): self._samples_of(one) for one in records}
+        names = sorted({name for one in known.values() for name in one})
+        for name in names:
+            seeds = sorted(seed for seed in known.keys() & now.keys() if name in known[seed] and name in now[seed])
+            if not seeds:
+                continue
+            from vitbench import gate  # imports scipy
+
+            ours, theirs = ([side[seed][name][0] for seed in seeds] for side in (now, known))
+            judgement = gate.judge_losses(ours, theirs, share=1 / len(names))
+            if judgement.gated:
+                last = max(lines.values(), key=lambda one: one.date)
+                value, reference = (sum(one) / len(one) for one in (ours, theirs))
+                against = f"{_from(last)} of {last.machine}"
+                yield self._tested(case, f"loss of {name}", judgement, value, reference, against)
+
+    def _samples_of(self, record: Record) -> Samples:
+        try:
+            return samples.of_record(record)
+        except ValueError as error:
+            line = f"{record.kind} {record.key[:12]}: what its gate compares is left out, {error}"
+            self.problems.extend([line] if line not in self.problems else [])
+            return {}
+
+    def _unknown(self, case: Case, metric: str, now: Mapping[int, float], written: Sequence[Measurement]) -> Finding:
+        """There is nothing recorded to compare with, or it is all of another version."""
+        value = _mean(now)
+        if not written:
+            return self._finding(case, metric, Verdict.NEW, value, None, "recorded")
+        last = max(written, key=lambda one: one.date)
+        return self._finding(case, metric, Verdict.STALE, value, last.value, _by_another_version(last))
+
+    def _written(self, case: Case, metric: str) -> list[Measurement]:
+        """What was recorded of a case in this precision, whatever version it is of."""
+        lines = self._lines.get(baselines.cell_of(case, self.options.budget, metric), ())
+        return [one for one in lines if one.machine != ANY and one.precision == self.options.precision]
+
+    def _valid(self, case: Case, metric: str, *, machine: str) -> Lines:
+        """What was recorded of a case on a machine by this version, by seed."""
+        own = [one for one in self._written(case, metric) if one.machine == machine and one.seed.isdecimal()]
+        return {int(one.seed): one for one in own if not _is_stale(one, self.run_of(case, int(one.seed)).key)}
+
+    def _of_one_machine(self, case: Case, metric: str) -> Lines:
+        """The same of the machine with most seeds; by its name among equals."""
+        machines = sorted({one.machine for one in self._written(case, metric)})
+        return max((self._valid(case, metric, machine=one) for one in machines), key=len, default={})
+
+    def _vanished(self, case: Case, records: Sequence[Record]) -> Iterator[Finding]:
+        """What was recorded of these runs and did not come out now."""
+        for metric in QUALITY:
+            lost = [one for one in records if metric not in one.measurements]
+            known = self._of_one_machine(case, metric) if lost else {}
+            if known:
+                reason = "; ".join(dict.fromkeys(one.invalid[metric] for one in lost if metric in one.invalid))
+                last = max(known.values(), key=lambda one: one.date)
+                against = f"{_from(last)} of {last.machine}" + (f" (now invalid: {reason})" if reason else "")
+                yield self._finding(case, metric, Verdict.MISSING, None, last.value, against)
+
+    def _floor(self, case: Case, records: Sequence[Record]) -> Iterator[Finding]:
+        """Quick runs pass above a floor; 360 test images can tell little that is finer."""
+        if self.options.budget != Budget.QUICK:
+            return
+        if any("accuracy" in record.invalid for record in records):  # which is said, and is below no floor
+            return
+        values = _by_seed(records, "accuracy")
+        value = _mean(values) if len(values) == len(records) else None
+        details, content = records[0].details, records[0].identity
+        floor = compare.chance_ceiling(content["classes"], details["test_images"])
+        against = "guessing stays below"
+        floors = self.floors(case.paper) if case.dataset == "digits" else {}
+        if case.model.name in floors:
+            floor, against = floors[case.model.name], "the floor is"
+        verdict = compare.judge(METRICS["accuracy"], value, floor)
+        verdict = Verdict.SAME if verdict == Verdict.BETTER else verdict
+        yield self._finding(case, "accuracy", verdict, value, floor, against, informs=False)
+
+    def seeds(self, case: Case, records: Sequence[Record], plain: Sequence[Record]) -> tuple[int, Finding | None]:
+        """How many seeds to add until the sign of a gain is known, and what is known where none is to be added.
+
+        Args:
+            records, plain: as of `accuracy`, of all seeds so far.
+        """
+        from vitbench import gate  # imports scipy
+
+        gains = _minus(_by_seed(records, "accuracy"), _by_seed(plain, "accuracy"))
+        if len(gains) < len(records):
+            return 0, None  # a seed without an accuracy, which is told by itself
+        more, judgement = gate.seeds_needed(_ordered(gains), cap=self.options.most_seeds or len(records))
+        if more or not judgement.gated:
+            return more, None
+        return 0, self._tested(case, "gain", judgement, _mean(gains), 0.0, "plain", informs=True)
+
+    # Speed
+
+    def timing(self, case: Case, kind: str, record: Record) -> list[Finding]:
+        """The time of a training step over that of the plain one; an inference has nothing to be held against."""
+        return [*(self._speed(case, record) if kind == "training" else ()), *invalid(case, [record])]
+
+    def _speed(self, case: Case, record: Record) -> Iterator[Finding]:
+        value, where = record.measurements.get("step_ratio"), record.provenance
+        own = [
+            one
+            for one in self._written(case, "step_ratio")
+            if (one.device, one.engine) == (where["device"], where["engine"])
+        ]
+        if not own:
+            if value is not None:
+                yield self._finding(case, "step_ratio", Verdict.NEW, value, None, "recorded on this machine")
+            return
+        last = max(own, key=lambda one: one.date)
+        if value is None:
+            yield self._finding(case, "step_ratio", Verdict.MISSING, None, last.value, _from(last))
+            return
+        if _is_stale(last, record.key):
+            yield self._finding(case, "step_ratio", Verdict.STALE, value, last.value, _by_another_version(last))
+            return
+        kept = self.samples.get((last.machine, last.key), {})
+        now, old = (one.get(samples.MULTIPLES, ()) for one in (self._samples_of(record), kept))
+        if min(len(now), len(old)) < samples.BLOCKS:  # of a record from before times were kept
+            return
+        from vitbench import gate  # imports scipy
+
+        floor = max(float(gate.noise_floor(samples.blocks(one))) for one in (now, old))
+        judgement = gate.slower(now, old, floor)
+        if judgement.gated:
+            yield self._tested(case, "step_ratio", judgement, value, last.value, f"{_from(last)} of {last.machine}")
+
+    # Findings
+
+    def _tested(
+        self,
+        case: Case,
+        metric: str,
+        judgement: "Judgement",
+        value: float | None,
+        reference: float | None,
+        against: str,
+        *,
+        informs: bool | None = None,
+    ) -> Finding:
+        in_points = metric in METRICS and METRICS[metric].unit in ("%", "points")
+        scale, unit = (1.0, "points") if in_points else (100.0, "%")
+        evidence = Evidence(
+            effect=scale * judgement.effect,
+            low=scale * judgement.low,
+            high=scale * judgement.high,
+            p=judgement.p,
+            counts=tuple(one for one in judgement.counts if one),
+            test=judgement.test,
+            unit=unit,
+            why=judgement.why,
+        )
+        verdict = judgement.verdict
+        return self._finding(case, metric, verdict, value, reference, against, informs=informs, evidence=evidence)
+
+    def _finding(
+        self,
+        case: Case,
+        metric: str,
+        verdict: Verdict,
+        value: float | None,
+        reference: float | None,
+        against: str,
+        *,
+        informs: bool | None = None,
+        evidence: Evidence | None = None,
+    ) -> Finding:
+        update = self.options.update
+        # What is recorded at the end of the session is judged and told, and fails nothing; what vanished cannot be.
+        is_replaced = update in ("changed", "all") and verdict == Verdict.WORSE
+        return Finding(
+            subject=case.id,
+            metric=metric,
+            verdict=verdict,
+            value=value,
+            reference=reference,
+            against=against,
+            required=self.options.fail_on_missing and update not in ("missing", "all"),
+            informs=is_replaced if informs is None else informs,
+            evidence=evidence,
+            command=repeating(case, metric, self.options),
+        )
+
+
+def repeating(case: Case, metric: str, options: Options) -> str:
+    """The command that measures a metric of a case again."""
+    test = "test_size" if metric in COUNTED else "test_training" if metric == "step_ratio" else "test_accuracy"
+    return shlex.join(["pytest", "benchmarks", "-k", f"{test} and {case.id}", *options.arguments(), "--fresh"])
+
+
+def invalid(case: Case, records: Iterable[Record]) -> Iterator[Finding]:
+    """Metrics that failed their own checks."""
+    blank: dict[str, Any] = {"value": None, "reference": None}
+    for metric, reason in {pair: None for record in records for pair in record.invalid.items()}:
+        yield Finding(subject=case.id, metric=metric, verdict=Verdict.INVALID, against=reason, **blank)
+
+
+def _sized(cell: tuple[str, ...]) -> tuple[str, ...]:
+    """Sizes do not depend on the recipe, and are recorded without it."""
+    return (*cell[:4], "", *cell[5:])
+
+
+def _by_seed(records: Iterable[Record], metric: str) -> dict[int, float]:
+    """A metric of runs that have it, by their seeds."""
+    return {int(one.identity["seed"]): one.measurements[metric] for one in records if metric in one.measurements}
+
+
+def _minus(ours: Mapping[int, float], theirs: Mapping[int, float]) -> dict[int, float]:
+    """Differences at the seeds that both have."""
+    return {seed: ours[seed] - theirs[seed] for seed in ours.keys() & theirs.keys()}
+
+
+def _ordered(values: Mapping[int, float]) -> list[float]:
+    return [values[seed] for seed in sorted(values)]
+
+
+def _mean(values: Mapping[int, float]) -> float | None:
+    return sum(values.values()) / len(values) if values else None
+
+
+def _is_stale(recorded: Measurement, key: str) -> bool:
+    """Whether it was recorded of another run: a leaf, the data, the recipe or the loop had another version."""
+    return bool(recorded.key) and recorded.key != key[: len(recorded.key)]
+
+
+def _from(recorded: Measurement) -> str:
+    """Where a reference is from, before its value."""
+    return " ".join(filter(None, ("recorded", recorded.date, recorded.commit[:7])))
+
+
+def _by_another_version(recorded: Measurement) -> str:
+    return f"recorded {recorded.date} by another version"

@@ -1,0 +1,165 @@
+"""Recording: what a runs directory holds becomes the baseline, as a diff that somebody can review.
+
+Refused where nobody could tell later what was recorded: from a tree with uncommitted changes, or without a reason.
+"""
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from vitbench import baselines, kept, machine, samples, summary
+from vitbench.baselines import Measurement
+from vitbench.case import Case
+from vitbench.errors import UserError, unknown
+from vitbench.metrics import METRICS
+from vitbench.session import Session
+
+WHICH = ("changed", "missing", "all")
+LEAST_SHARE = 0.04  # of a timing's value that has to change: what the gate calls slower, see `vitbench.gate`
+
+
+@dataclass(frozen=True, kw_only=True)
+class Update:
+    """What a session of pytest is to record at its end.
+
+    Attributes:
+        which: one of `WHICH`.
+        name, reason, out: as of `record`.
+    """
+
+    which: str
+    name: str
+    reason: str
+    out: Path
+
+
+def check(name: str, reason: str) -> None:
+    """Refuse what nobody could trace.
+
+    Args:
+        name: of the machine, chosen by a person.
+        reason: why these become the baseline.
+
+    Raises:
+        UserError: for no reason, a tree with uncommitted changes, and the name that sizes are kept under.
+    """
+    if not reason.strip():
+        raise UserError("--reason is empty; say why these records become the baseline")
+    commit = machine.commit()
+    if not commit or commit.endswith("+"):
+        state = "has uncommitted changes" if commit else "is no git checkout"
+        raise UserError(
+            f"this tree {state}; commit first, or say the commit in the environment variable VITBENCH_COMMIT"
+        )
+    if name == baselines.ANY:
+        raise UserError(f"--machine {baselines.ANY} is kept for sizes; name the machine that trained, such as h200")
+
+
+def record(
+    session: Session,
+    cases: Sequence[Case],
+    *,
+    name: str,
+    reason: str,
+    out: Path,
+    device: str | None = None,
+    which: str = "all",
+    kinds: Collection[str] = (),
+) -> list[str]:
+    """Add the records of cases to the baselines; returns a line for each file, and for what could not be taken.
+
+    Args:
+        name: of the machine.
+        reason: as of `check`.
+        out: folder of the recorded baselines.
+        device: where the records are of several, whose to take.
+        which: "missing" takes what nothing is recorded of, "changed" what is recorded with another value or by another
+            version, "all" takes everything.
+        kinds: of records, such as "size"; empty for all.
+
+    Raises:
+        UserError: if there is nothing to take, or it was made of uncommitted changes.
+    """
+    check(name, reason)
+    measured, found, sampled = _held(session, cases, name, kinds)
+    measured = _of_one_device(measured, device)
+    if not measured:
+        raise UserError(
+            f"{session.options.runs} holds no record of these cases; run `pytest benchmarks` with the same options"
+        )
+    unclean = sorted({one.commit for one in measured if one.commit.endswith("+")})
+    if unclean:
+        commits = ", ".join(unclean)
+        raise UserError(f"some records were made with uncommitted changes ({commits}); commit, and run with --fresh")
+    old, _ = baselines.load_all(out)
+    taken = list(_chosen(measured, old, which))
+    if not taken:
+        return [f"{out}: nothing is {which}, so nothing was recorded"]
+    paths = [*baselines.save(out, taken), *kept.save(out, found, taken), *_save_samples(out, sampled, taken)]
+    return [*(f"{path}: {reason}" for path in paths), *(f"vitbench: {problem}" for problem in found.problems)]
+
+
+def _held(
+    session: Session, cases: Sequence[Case], name: str, kinds: Collection[str]
+) -> tuple[list[Measurement], kept.Kept, dict[samples.Run, samples.Samples]]:
+    """What the records of a runs directory hold, under the name of a machine."""
+    budget = session.options.budget
+    shown, found = kept.cells(cases, budget), kept.Kept()
+    sampled: dict[samples.Run, samples.Samples] = {}
+    measured: list[Measurement] = []
+    for case, identity in summary.wanted(session, cases):
+        record = session.store.read(identity)
+        if record is None or (kinds and record.kind not in kinds):
+            continue
+        measured += baselines.measurements(case, record, machine=name)
+        try:
+            sampled[name, record.key[:12]] = samples.of_record(record)
+        except ValueError as error:
+            folder = session.store.folder(identity)
+            raise UserError(f"{folder / 'record.json'}: {error}; run it with --fresh, then record again") from None
+        if baselines.cell_of(case, budget, "loss")[:-1] in shown:
+            found.take(record, session.store.folder(identity), machine=name)
+    return measured, found, sampled
+
+
+def _of_one_device(measured: Sequence[Measurement], wanted: str | None) -> list[Measurement]:
+    """What was measured on one device, and sizes, which are of none.
+
+    Raises:
+        UserError: if there are several and none is named.
+    """
+    devices = sorted({one.device for one in measured} - {""})
+    if wanted is None and len(devices) > 1:
+        raise UserError(f"these records are of {len(devices)} devices: {', '.join(devices)}; name one with --device")
+    if wanted is not None and wanted not in devices:
+        raise unknown("device of these records", wanted, devices, where="--device")
+    return [one for one in measured if wanted is None or one.device in ("", wanted)]
+
+
+def _chosen(measured: Iterable[Measurement], old: Iterable[Measurement], which: str) -> Iterable[Measurement]:
+    known = {(one.machine, *baselines.slot(one)): one for one in old}
+    for one in measured:
+        before = known.get((one.machine, *baselines.slot(one)))
+        if which == "all" or (before is None if which == "missing" else before is not None and _differs(before, one)):
+            yield one
+
+
+def _differs(old: Measurement, new: Measurement) -> bool:
+    """Whether it is of another version, or another value; two timings never agree to the digit."""
+    if old.key != new.key:
+        return True
+    if METRICS[new.metric].portable:
+        return f"{old.value:.10g}" != f"{new.value:.10g}"
+    return abs(new.value - old.value) > LEAST_SHARE * abs(old.value)
+
+
+def _save_samples(out: Path, sampled: dict[samples.Run, samples.Samples], taken: Sequence[Measurement]) -> list[Path]:
+    there, _ = baselines.load_all(out)
+    keys = {(one.machine, one.key) for one in taken}
+    written = []
+    for name, paper in sorted({(one.machine, one.paper) for one in taken if one.machine != baselines.ANY}):
+        own = {one.key for one in there if (one.machine, one.paper) == (name, paper)}
+        new = {key: sampled[name, key] for key in own if (name, key) in keys and (name, key) in sampled}
+        path = samples.save(out, name, paper, new, of=own)
+        written += [path] if path else []
+    return written
