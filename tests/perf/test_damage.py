@@ -1,7 +1,6 @@
 """The script that damages terms: each damage does what its name says on one step, the harmless ones do nothing."""
 
 import importlib.util
-import math
 import sys
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import torch.nn.functional as F
 
 from vitbench import build
 from vitbench.case import Budget
+from vitbench.compare import Evidence, Finding, Verdict
 from vitbench.contracts import Step
 from vitbench.identity import of_run
 
@@ -70,7 +70,7 @@ def assert_gradients(found, sound, factor, **tolerance):
 
 
 @pytest.mark.parametrize("term", TERMS)
-@pytest.mark.parametrize(("folder", "factor"), [("sign", -1.0), ("tenfold", 10.0), ("tenth", 0.1)])
+@pytest.mark.parametrize(("folder", "factor"), [("sign", -1.0), ("tenfold", 10.0)])
 def test_a_wrong_weight_changes_every_gradient_by_its_factor(damage, term, folder, factor):
     sound, found = one_step(damage, term), one_step(damage, term, folder)
     assert found["raw"] == sound["raw"]
@@ -89,7 +89,7 @@ def test_a_gradient_that_is_cut_off_reaches_the_term_alone(damage, term):
         assert torch.equal(a, b)
 
 
-@pytest.mark.parametrize("term", ["ce", *TERMS])
+@pytest.mark.parametrize("term", ["ce", "drloc"])
 def test_shuffled_labels_are_those_of_the_batch_in_another_order(damage, term):
     sound, found = one_step(damage, term, alone=False), one_step(damage, term, "shuffled", alone=False)
     labels = torch.cat((sound["labels"][-1:], sound["labels"][:-1]))
@@ -119,7 +119,29 @@ def test_golden_losses_see_a_slip_in_a_term_and_none_outside(damage, term):
     assert damage.golden(slip_of(damage, "rewritten"), term) == "pass"
 
 
-def test_a_ratio_is_a_geometric_mean_with_the_p_of_its_logarithms(damage):
-    logs = [0.1, 0.2, 0.3]  # mean 0.2, standard error 0.1 / sqrt(3): t of 2 degrees is 3.46
-    assert damage.ratio([math.exp(one) for one in logs]) == "x 1.22 (1.11 to 1.35), p 0.07"
-    assert damage.ratio([0.5, -0.1]) == "another sign"
+def test_a_trial_is_right_where_a_slip_fails_and_a_harmless_change_does_not(damage):
+    blank = {"subject": "a case", "value": 1.0, "reference": 2.0, "against": "recorded"}
+    worse = Finding(metric="gain", verdict=Verdict.WORSE, evidence=proof(), **blank)
+    floor = Finding(metric="accuracy", verdict=Verdict.WORSE, **blank)
+    same = Finding(metric="gain", verdict=Verdict.SAME, evidence=proof(), **blank)
+    for folder, findings, failing, right in [
+        ("sign", (worse, floor), ["gain", "accuracy below its floor"], True),
+        ("sign", (same,), [], False),
+        ("rewritten", (same,), [], True),
+        ("rewritten", (worse,), ["gain"], False),
+    ]:
+        trial = damage.Trial(slip=slip_of(damage, folder), term="me", findings=findings)
+        assert (trial.failing, trial.is_right) == (failing, right)
+    lost = damage.Trial(slip=slip_of(damage, "sign"), term="me", findings=(), is_lost=True)
+    assert (lost.failing, lost.is_right) == (["training lost"], True)
+
+
+def proof(**changes):
+    given = {"effect": -1.25, "low": -2.0, "high": -0.5, "p": 0.00123, "counts": (5, 4), "test": "t"}
+    return Evidence(**given | changes)
+
+
+def test_a_proof_is_shown_with_interval_seeds_and_p(damage):
+    assert damage.shown(proof()) == "-1.2 points (-2.0 to -0.5), n 5/4, p 0.001"
+    assert damage.shown(proof(unit="%", high=123456.0)).startswith("-1.2 % (-2 to +1.2e+05), n")
+    assert damage.shown(proof(why="its sign is another one")) == "another sign"
