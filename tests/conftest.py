@@ -25,6 +25,7 @@ PROVENANCE = {
 
 
 def pytest_configure(config):
+    os.environ.pop("GITHUB_STEP_SUMMARY", None)  # of the step that runs these tests; sessions inside of them have none
     # In the tests only: a new warning of torch must not fail somebody's benchmark.
     config.addinivalue_line("filterwarnings", "error")
 

@@ -85,7 +85,9 @@ def test_a_lost_training_fails_in_one_line(suite, executed):
 
 def test_the_numbers_reach_junit(suite, executed, pytester):
     suite("-k", "test_accuracy and 4.1/vit/ce/", "--junitxml", "junit.xml")
-    assert 'name="accuracy" value="97.0"' in (pytester.path / "junit.xml").read_text()
+    written = (pytester.path / "junit.xml").read_text()
+    assert 'name="accuracy" value="97.0"' in written
+    assert 'name="accuracy verdict" value="same: floros2024/4.1/vit/ce/digits: accuracy is same: measured 97' in written
 
 
 def test_a_full_disk_is_one_line_and_the_machines_fault(suite, executed):

@@ -152,11 +152,12 @@ def test_record_keeps_curves_and_pictures_and_report_draws_them(capsys, tmp_path
     code, lines, err = run_cli(capsys, "record", *arguments, "--reason", "first numbers")
     assert (code, err) == (0, "")
     names = [
-        "tan2024.csv",
-        "curves/tan2024.csv",
-        *(f"pictures/tan2024/{pretrained[0]}_epoch-000{n}.png" for n in (1, 4)),
+        "mine/tan2024.csv",
+        "mine/curves/tan2024.csv",
+        *(f"mine/pictures/tan2024/{pretrained[0]}_epoch-000{n}.png" for n in (1, 4)),
+        "reasons.csv",
     ]
-    assert lines.splitlines() == [f"{recorded / 'mine' / name}: first numbers" for name in names]
+    assert lines.splitlines() == [f"{recorded / name}: first numbers" for name in names]
     code, lines, err = run_cli(capsys, "report", "--recorded", str(recorded), "--out", str(out))
     assert (code, err) == (0, "")
     assert [Path(line).parent for line in lines.splitlines()] == [out] * 2 + [out / "figures"] * 4

@@ -1,5 +1,7 @@
 """Recording at the end of a session, and what each way of it takes."""
 
+import csv
+
 import pytest
 
 from tests.conftest import PROVENANCE
@@ -33,6 +35,19 @@ def test_missing_takes_what_nothing_is_recorded_of_and_nothing_else(suite, execu
     executed.measurements["run"]["accuracy"] = 98.0
     update(suite, "missing", "--fresh", "--seeds", "2")
     assert accuracies(pytester) == {"0": 97.0, "1": 98.0}
+
+
+def test_the_reason_is_kept(suite, executed, pytester):
+    update(suite, "missing")
+    executed.measurements["run"]["accuracy"] = 98.0
+    suite("-k", CASE, "--fresh", "--update-baselines", "all", *RECORD[:2], *RECORD[4:], "--reason", 'said "so",\nagain')
+    with (pytester.path / "recorded/reasons.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [(one["machine"], one["papers"], one["commit"], one["reason"]) for one in rows] == [
+        ("mine", "floros2024", "3f2c1ab", "a reason"),
+        ("mine", "floros2024", "3f2c1ab", 'said "so", again'),
+    ]
+    assert [one["measurements"] for one in rows] == ["3", "3"]
 
 
 def test_changed_takes_what_has_another_value_and_nothing_that_is_new(suite, executed, pytester):
@@ -71,7 +86,7 @@ def test_a_regression_that_is_replaced_fails_nothing_but_a_floor_does(suite, exe
         (("--update-baselines", "all", "--machine", "mine"), "--update-baselines takes --reason, too"),
         (("--update-baselines", "all", "--machine", "mine", "--reason", " "), "--reason is empty"),
         (("--update-baselines", "all", "--machine", "any", "--reason", "x"), "--machine any is kept for sizes"),
-        (("--machine", "mine"), "--machine says how baselines are recorded; add --update-baselines"),
+        (("--reason", "x"), "--reason says why baselines are recorded; add --update-baselines"),
     ],
 )
 def test_what_cannot_be_recorded_is_refused_before_anything_is_trained(suite, executed, arguments, line):

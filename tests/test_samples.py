@@ -50,12 +50,12 @@ def test_a_file_of_something_else_is_named(tmp_path):
     assert samples.load_all(tmp_path)[1] == [f"{path}:1: left out, expected the columns key,name,values"]
 
 
-def test_a_record_has_what_its_terms_added_at_last():
+def test_a_record_has_what_its_terms_added_to_the_first_loss():
     curves = [
         {"loss": 3.0, "weighted": {"ce": 2.0, "drloc": 1.0}},
         {"loss": 2.0, "weighted": {"ce": 1.5, "drloc": 0.5}},
     ]
-    assert samples.of_record(_record("run", curves=curves)) == {"ce": (1.5,), "drloc": (0.5,)}
+    assert samples.of_record(_record("run", curves=curves)) == {"ce": (2.0,), "drloc": (1.0,)}
 
 
 def test_a_timing_has_its_multiples():

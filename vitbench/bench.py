@@ -91,6 +91,8 @@ class Bench:
         payload = summary.payload(outcome, kind) | {"problems": list(self.session.store.problems)}
         for metric, value in payload["values"].items():
             self.note(metric, value)
+        for finding in outcome.findings:
+            self.note(f"{finding.metric} verdict", f"{finding.verdict}: {finding}")
         self.note(summary.PROPERTY, payload)
         failing = [finding.line for finding in outcome.findings if finding.fails]
         if failing:

@@ -15,8 +15,10 @@ from vitbench import (
     campaign_command,
     compare_command,
     doctor,
+    export_command,
     inventory,
     kept,
+    leaderboard_command,
     leaves,
     papers,
     recording,
@@ -119,6 +121,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_running(commands)
     campaign_command.add(commands)
     compare_command.add(commands)
+    export_command.add(commands)
+    leaderboard_command.add(commands)
     transport.add(commands)
 
     command = commands.add_parser("doctor", help="what this machine has: versions, device, data sets found and missing")

@@ -42,7 +42,7 @@ class Evidence:
     Attributes:
         effect: the difference, in `unit`.
         low, high: ends of its interval.
-        p: of the test.
+        p: of the test, NaN where it is none of chance.
         counts: seeds, or times, on each side.
         test: its name.
         why: what else a reader has to know, or empty.
@@ -60,7 +60,8 @@ class Evidence:
     def __str__(self) -> str:
         interval = f"interval {self.low:+.2f} to {self.high:+.2f}"
         n = " and ".join(map(str, self.counts))
-        text = f"{self.effect:+.2f} {self.unit} ({interval}; {self.test}, n = {n}, p = {self.p:.2g})"
+        p = "" if math.isnan(self.p) else f", p = {self.p:.2g}"
+        text = f"{self.effect:+.2f} {self.unit} ({interval}; {self.test}, n = {n}{p})"
         return f"{text}, {self.why}" if self.why else text
 
 

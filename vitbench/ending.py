@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from vitbench import recording, summary
+from vitbench import recording, stepsummary, summary
 from vitbench.errors import UserError
 from vitbench.recording import Update
 from vitbench.session import Session
@@ -33,6 +33,7 @@ class Ending:
         self.payloads: list[summary.Payload] = []
         self.plain_failures = 0
         self.report: Path | None = None
+        self.code: int | None = None
         self.started = self.interrupted = False
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
@@ -61,14 +62,13 @@ class Ending:
             folders = (self.folder, self.session.options.runs)
             reason = summary.of_os_error(error, *folders) if isinstance(error, OSError) else str(error)
             self.session.store.problems.append(f"no report: {reason}")
-            session.exitstatus = summary.Exit.INFRASTRUCTURE
-            return
-        if self.update is not None and not self._record(self.update):
-            session.exitstatus = summary.Exit.INFRASTRUCTURE
-            return
-        code = summary.exit_code(self.payloads, self.plain_failures)
-        if code is not None and session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
-            session.exitstatus = code
+        is_written = self.report is not None and (self.update is None or self._record(self.update))
+        self.code = summary.exit_code(self.payloads, self.plain_failures)
+        if not is_written:
+            self.code = summary.Exit.INFRASTRUCTURE
+            session.exitstatus = self.code
+        elif self.code is not None and session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+            session.exitstatus = self.code
 
     def _record(self, update: Update) -> bool:
         """Record what was selected; returns whether that could be done."""
@@ -99,7 +99,16 @@ class Ending:
         for line in summary.lines(self.payloads):
             terminalreporter.write_line(line)
         told = [problem for one in self.payloads for problem in one["problems"]]
-        for problem in dict.fromkeys([*told, *self.session.store.problems]):
+        problems = list(dict.fromkeys([*told, *self.session.store.problems]))
+        problems += stepsummary.write(
+            self.payloads,
+            code=self.code,
+            failures=self.plain_failures,
+            budget=self.session.options.budget,
+            problems=problems,
+            interrupted=self.interrupted,
+        )
+        for problem in problems:
             terminalreporter.write_line(f"note: {problem}", yellow=True)
         for line in self.recorded:
             terminalreporter.write_line(f"baselines: {line}")

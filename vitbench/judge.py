@@ -2,7 +2,7 @@
 
 What is gated of accuracies is the gain of a method over its own plain baseline at the same seeds, and the level where
 there is no such baseline; of speed the time of a step over that of the plain one. Quality may cross machines, where
-precision and budget agree; a machine's timings never judge another's.
+precision and budget agree; timings judge only those of the machine that the session is told that it runs on.
 """
 
 import shlex
@@ -122,19 +122,22 @@ class Judge:
                 yield self._tested(case, name, judgement, _mean(now), _mean(theirs), against)
 
     def _losses(self, case: Case, records: Sequence[Record]) -> Iterator[Finding]:
-        """What each term added to the loss in the last epoch: it tells a slip in a term that no accuracy shows."""
+        """What each term added to the loss of the first epoch: it tells a slip in a term that no accuracy shows."""
         lines = self._of_one_machine(case, "loss")
-        known = {seed: self.samples.get((one.machine, one.key), {}) for seed, one in lines.items()}
-        now = {int(one.identity["seed"]): self._samples_of(one) for one in records}
-        names = sorted({name for one in known.values() for name in one})
-        for name in names:
-            seeds = sorted(seed for seed in known.keys() & now.keys() if name in known[seed] and name in now[seed])
-            if not seeds:
+        now = {int(one.identity["seed"]): one for one in records}
+        pairs = {
+            seed: (self._samples_of(now[seed]), self.samples.get((line.machine, line.key), {}))
+            for seed, line in sorted(lines.items())
+            if seed in now and _is_same_place(line, now[seed])
+        }
+        for name in sorted({name for _, old in pairs.values() for name in old}):
+            both = [(new[name][0], old[name][0]) for new, old in pairs.values() if name in new and name in old]
+            if len(both) < 2:
                 continue
             from vitbench import gate  # imports scipy
 
-            ours, theirs = ([side[seed][name][0] for seed in seeds] for side in (now, known))
-            judgement = gate.judge_losses(ours, theirs, share=1 / len(names))
+            ours, theirs = zip(*both, strict=True)
+            judgement = gate.judge_losses(ours, theirs)
             if judgement.gated:
                 last = max(lines.values(), key=lambda one: one.date)
                 value, reference = (sum(one) / len(one) for one in (ours, theirs))
@@ -168,9 +171,10 @@ class Judge:
         return {int(one.seed): one for one in own if not _is_stale(one, self.run_of(case, int(one.seed)).key)}
 
     def _of_one_machine(self, case: Case, metric: str) -> Lines:
-        """The same of the machine with most seeds; by its name among equals."""
+        """The same of the session's own machine, else of that with most seeds; by its name among equals."""
         machines = sorted({one.machine for one in self._written(case, metric)})
-        return max((self._valid(case, metric, machine=one) for one in machines), key=len, default={})
+        found = {one: self._valid(case, metric, machine=one) for one in machines}
+        return found.get(self.options.machine) or max(found.values(), key=len, default={})
 
     def _vanished(self, case: Case, records: Sequence[Record]) -> Iterator[Finding]:
         """What was recorded of these runs and did not come out now."""
@@ -225,14 +229,13 @@ class Judge:
 
     def _speed(self, case: Case, record: Record) -> Iterator[Finding]:
         value, where = record.measurements.get("step_ratio"), record.provenance
-        own = [
-            one
-            for one in self._written(case, "step_ratio")
-            if (one.device, one.engine) == (where["device"], where["engine"])
-        ]
+        here = (self.options.machine, where["device"], where["engine"])
+        own = [one for one in self._written(case, "step_ratio") if (one.machine, one.device, one.engine) == here]
+        if not self.options.machine:  # devices of one name are many machines
+            return
         if not own:
             if value is not None:
-                yield self._finding(case, "step_ratio", Verdict.NEW, value, None, "recorded on this machine")
+                yield self._finding(case, "step_ratio", Verdict.NEW, value, None, f"recorded on {self.options.machine}")
             return
         last = max(own, key=lambda one: one.date)
         if value is None:
@@ -348,6 +351,12 @@ def _mean(values: Mapping[int, float]) -> float | None:
 def _is_stale(recorded: Measurement, key: str) -> bool:
     """Whether it was recorded of another run: a leaf, the data, the recipe or the loop had another version."""
     return bool(recorded.key) and recorded.key != key[: len(recorded.key)]
+
+
+def _is_same_place(recorded: Measurement, now: Record) -> bool:
+    """Whether the same draws and nearly the same rounding are to be expected."""
+    where = now.provenance
+    return (recorded.device, recorded.torch) == (where["device"], where["versions"]["torch"])
 
 
 def _from(recorded: Measurement) -> str:

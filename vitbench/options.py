@@ -32,6 +32,7 @@ class Options:
         micro_batch: images that go through a network at once, where a whole batch does not fit.
         deadline: in the seconds of `time.monotonic`, when everything has to be saved.
         update: which baselines the session records at its end, see `vitbench.recording.WHICH`; empty for none.
+        machine: name of this machine, by which its timings were recorded; empty for none.
         recorded: folder of the recorded baselines, None for those that come along.
     """
 
@@ -52,6 +53,7 @@ class Options:
     fresh: bool = False
     fail_on_missing: bool = False
     update: str = ""
+    machine: str = ""
     recorded: Path | None = None
 
     @property
@@ -86,6 +88,7 @@ class Options:
             "--precision": self.precision if self.precision != "fp32" else "",
             "--engine": self.engine,
             "--micro-batch": self.micro_batch,
+            "--machine": self.machine,
         }
         lists = {"--dataset": chosen.datasets, "--model": chosen.models, "--objective": chosen.objectives}
         return [

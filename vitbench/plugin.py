@@ -114,7 +114,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="at the end, record what was selected: only what has another value or version (changed), only what "
         "nothing is recorded of (missing), or both (all); what is replaced fails nothing",
     )
-    add("--machine", metavar="NAME", help="--update-baselines: name of the machine, chosen by you, such as h200")
+    add(
+        "--machine",
+        metavar="NAME",
+        help="name of this machine, chosen by you, such as h200: its recorded timings, and no other's, judge those of "
+        "this session, and --update-baselines records under it",
+    )
     add("--reason", metavar="TEXT", help="--update-baselines: why; for the commit that takes them in")
     add("--recorded", metavar="DIR", help="folder of recorded baselines (default: those that come along)")
 
@@ -166,6 +171,7 @@ def _options(config: pytest.Config) -> Options:
         fresh=option.fresh,
         fail_on_missing=option.fail_on_missing,
         update=option.update_baselines or "",
+        machine=option.machine or "",
         recorded=None if option.recorded is None else folder(option.recorded, "--recorded"),
     )
 
@@ -174,9 +180,8 @@ def _update(config: pytest.Config) -> Update | None:
     """What is to be recorded at the end; refused before anything is trained."""
     option = config.option
     if not option.update_baselines:
-        for name in ("machine", "reason"):
-            if getattr(option, name) is not None:
-                raise UserError(f"--{name} says how baselines are recorded; add --update-baselines, or leave it out")
+        if option.reason is not None:
+            raise UserError("--reason says why baselines are recorded; add --update-baselines, or leave it out")
         return None
     for name in ("machine", "reason"):
         if getattr(option, name) is None:

@@ -3,8 +3,11 @@
 Refused where nobody could tell later what was recorded: from a tree with uncommitted changes, or without a reason.
 """
 
+import csv
+import io
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from vitbench import baselines, kept, machine, samples, summary
@@ -12,8 +15,10 @@ from vitbench.baselines import Measurement
 from vitbench.case import Case
 from vitbench.errors import UserError, unknown
 from vitbench.metrics import METRICS
+from vitbench.records import write_whole
 from vitbench.session import Session
 
+REASONS = "reasons.csv"  # in the folder of the recorded baselines
 WHICH = ("changed", "missing", "all")
 LEAST_SHARE = 0.04  # of a timing's value that has to change: what the gate calls slower, see `vitbench.gate`
 
@@ -70,7 +75,7 @@ def record(
 
     Args:
         name: of the machine.
-        reason: as of `check`.
+        reason: as of `check`; kept in `REASONS`.
         out: folder of the recorded baselines.
         device: where the records are of several, whose to take.
         which: "missing" takes what nothing is recorded of, "changed" what is recorded with another value or by another
@@ -96,7 +101,24 @@ def record(
     if not taken:
         return [f"{out}: nothing is {which}, so nothing was recorded"]
     paths = [*baselines.save(out, taken), *kept.save(out, found, taken), *_save_samples(out, sampled, taken)]
+    paths.append(_keep_reason(out, name, reason, taken))
     return [*(f"{path}: {reason}" for path in paths), *(f"vitbench: {problem}" for problem in found.problems)]
+
+
+def _keep_reason(out: Path, name: str, reason: str, taken: Sequence[Measurement]) -> Path:
+    """Add a line to the list of what was recorded when, and why."""
+    path = out / REASONS
+    text = io.StringIO()
+    if path.exists():
+        text.write(path.read_text(encoding="utf-8"))
+    writer = csv.writer(text, lineterminator="\n")
+    if not text.getvalue():
+        writer.writerow(("date", "machine", "papers", "measurements", "commit", "reason"))
+    today = datetime.now(UTC).date().isoformat()
+    papers = " ".join(sorted({one.paper for one in taken}))
+    writer.writerow((today, name, papers, len(taken), machine.commit(), " ".join(reason.split())))
+    write_whole(path, text.getvalue())
+    return path
 
 
 def _held(

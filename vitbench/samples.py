@@ -1,4 +1,4 @@
-"""What a gate compares beside measurements: times of a training step, and what each term added to the loss at last.
+"""What a gate compares beside measurements: times of a training step, and what each term added to the first loss.
 
 A record keeps them in its details; beside the baselines they stand in `recorded/<machine>/samples/<paper>.csv`, a line
 for each run and name: the run's key, as in the baseline file, the name, and its numbers in their order.
@@ -23,7 +23,7 @@ MULTIPLES = "multiples"  # name of the times of a step, over the plain step of t
 
 
 def of_record(record: Record) -> dict[str, tuple[float, ...]]:
-    """Of a timing, the multiples; of a training, by the name of a term what it added to the loss in the last epoch.
+    """Of a timing, the multiples; of a training, by the name of a term what it added to the loss in the first epoch.
 
     Raises:
         ValueError: saying in one line what is wrong with them.
@@ -32,7 +32,7 @@ def of_record(record: Record) -> dict[str, tuple[float, ...]]:
         found = record.details.get(MULTIPLES)
         return {MULTIPLES: _checked(found, least=0.0)} if found else {}
     curves = record.details.get("curves") or [{}]
-    weighted = curves[-1].get("weighted", {}) if isinstance(curves[-1], Mapping) else {}
+    weighted = curves[0].get("weighted", {}) if isinstance(curves[0], Mapping) else {}
     return {str(name): _checked([value]) for name, value in sorted(weighted.items())}
 
 

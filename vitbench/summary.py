@@ -179,10 +179,16 @@ def _with_plain(rows: Sequence[Payload]) -> list[Payload]:
     return found
 
 
+def rows(payloads: Sequence[Payload], kind: str) -> list[Payload]:
+    """What came out of one kind of measurement, with the plain baselines that came along."""
+    return _with_plain([one for one in payloads if one["kind"] == kind and one["status"] != "skipped"])
+
+
 def write_report(session: Session, folder: Path) -> Path:
     """Write the report of everything that the runs directory holds for the chosen budget; returns its index."""
     from vitbench import baselines, kept
     from vitbench.report import pages
+    from vitbench.report.material import Material
     from vitbench.report.results import Results
 
     budget, found = session.options.budget, kept.Kept()
@@ -199,7 +205,7 @@ def write_report(session: Session, folder: Path) -> Path:
             if baselines.cell_of(case, budget, "loss")[:-1] in shown:
                 found.take(record, session.store.folder(identity), machine="")
             links[record.key[:12]] = _link(session.store.folder(identity) / "record.json", folder)
-    material = pages.Material(
+    material = Material(
         papers=list(session.papers.values()),
         results=Results(measured),
         cases={budget: cases},

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy import stats
 
-from vitbench import gate
+from vitbench import gate, samples
 from vitbench.compare import Verdict
 
 SPREADS = (0.2, 0.35, 0.5, 0.65, 0.8)  # points, standard deviation of the gain over seeds
@@ -230,7 +230,7 @@ def rules(now: Side, recorded: Side) -> Iterator[tuple[str, Callable[[float], np
     yield "t, four groups", lambda change: stats.t.cdf((a.mean(-1) + change - b.mean(-1)) / error, freedom)
 
 
-BLOCKS, TIMES = 4, 8  # blocks of a run, and timings of a block
+BLOCKS, TIMES = samples.BLOCKS, 5  # blocks of a run, and timings of a block, of the 20 that are taken
 SLOPE = 0.04  # standard deviation of what a machine drifts from begin to end of a run
 MACHINES = {  # noise of a timing, spikes; drift within a run, between runs, and of one step alone between runs
     "steady": (0.01, 0.0, 0.0, 0.0, 0.0),

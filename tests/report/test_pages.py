@@ -70,11 +70,12 @@ def test_the_page_of_a_paper_of_several_recipes_is_what_it_was(twofold, material
 
 
 def test_every_paper_has_its_page_and_the_index_leads_there(tmp_path, paper, material):
-    index, page = pages.write(tmp_path / "new" / "report", material)
+    index, page, *_ = pages.write(tmp_path / "new" / "report", material)
     assert (index.name, page.name) == ("README.md", "small2026.md")
     assert page.read_text(encoding="utf-8") == pages.page(paper, material)
-    (link,) = re.findall(r"\]\(([^)]*)\)", index.read_text(encoding="utf-8"))
-    assert (index.parent / link).exists()
+    links = re.findall(r"\]\(([^)]*)\)", index.read_text(encoding="utf-8"))
+    assert page.name in links
+    assert all((index.parent / link).exists() for link in links)
     assert "| 13 of 17" in index.read_text(encoding="utf-8")
 
 
@@ -197,7 +198,7 @@ def test_a_quick_report_names_the_recipes_as_they_are_in_it(twofold, material_of
 
 
 def test_the_index_counts_a_printed_number_once_whatever_reads_it(tmp_path, material_of_twofold):
-    index, _ = pages.write(tmp_path, material_of_twofold)
+    index, *_ = pages.write(tmp_path, material_of_twofold)
     assert "| 10 of 21" in index.read_text(encoding="utf-8")
 
 
@@ -331,7 +332,8 @@ def pretrained(tmp_path):
 
 def test_figures_are_written_beside_the_page_and_shown_in_it(tmp_path, pretrained):
     folder = tmp_path / "a report"
-    _, page, *figures = pages.write(folder, pretrained[1])
+    _, page, *others = pages.write(folder, pretrained[1])
+    figures = [one for one in others if one.parent.name == pages.FIGURES]
     text = page.read_text(encoding="utf-8").partition("## Figures\n")[2].partition("\n## ")[0]
     shown = re.findall(r"!\[([^]]+)\]\(([^)]+)\)\n\n(.+)\n", text)
     assert [folder / target for _, target, _ in shown] == figures
@@ -346,9 +348,7 @@ def test_figures_are_written_beside_the_page_and_shown_in_it(tmp_path, pretraine
     content = {path: path.read_bytes() for path in figures}
     pages.write(folder, pretrained[1])
     assert {path: path.read_bytes() for path in figures} == content
-    assert sorted(path for path in folder.rglob("*") if path.is_file()) == sorted(
-        [folder / "README.md", page, *figures]
-    )
+    assert sorted(path for path in folder.rglob("*") if path.is_file()) == sorted([folder / "README.md", page, *others])
 
 
 def test_a_page_without_figures_has_no_section_and_no_folder(tmp_path, paper, material):

@@ -1,21 +1,20 @@
 """A paper's report in Markdown: what was printed, what came out here, and what may be believed of it."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from vitbench import compare
 from vitbench.case import Budget, Case
-from vitbench.compare import Finding
 from vitbench.errors import UserError
-from vitbench.kept import Kept
 from vitbench.papers import Paper
 from vitbench.records import write_atomically, write_whole
 from vitbench.report import (
+    board_page,
     conclusions,
     costs,
     counts,
     gallery,
+    leaderboard,
     markdown,
     pretrainings,
     printed,
@@ -27,6 +26,7 @@ from vitbench.report import (
 )
 from vitbench.report.gallery import Drawing
 from vitbench.report.markdown import Grid, escaped
+from vitbench.report.material import Material
 from vitbench.report.results import Place, Results
 from vitbench.selection import sizes, trained
 from vitbench.tables import Table
@@ -59,29 +59,8 @@ error is about a point, so differences of a point or two mean nothing here, and 
 with a printed number."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Material:
-    """What a report is made of.
-
-    Attributes:
-        cases: per budget, the cases whose rows are shown.
-        links: per run key, where its record is.
-        kept: curves and pictures, of which the figures are made.
-        findings: stale and invalid values, which no table shows as numbers.
-        problems: one line for each file that could not be used.
-    """
-
-    papers: Sequence[Paper]
-    results: Results
-    cases: Mapping[Budget, Sequence[Case]]
-    links: Mapping[str, str] = field(default_factory=dict)
-    kept: Kept = field(default_factory=Kept)
-    findings: Sequence[Finding] = ()
-    problems: Sequence[str] = ()
-
-
 def write(folder: Path, material: Material) -> list[Path]:
-    """Write a page per paper, with its figures, and an index; returns the files, the index first.
+    """Write a page per paper, with its figures, the leaderboards and an index; returns the files, the index first.
 
     Args:
         folder: made when it is not there.
@@ -101,6 +80,10 @@ def write(folder: Path, material: Material) -> list[Path]:
             with write_atomically(path) as temporary:
                 temporary.write_bytes(drawing.content())
             written.append(path)
+    boards = folder / board_page.NAME
+    names = [paper.name for paper in material.papers]
+    write_whole(boards, board_page.page(leaderboard.boards(material), links=material.links, papers=names))
+    written.append(boards)
     write_whole(index, _index(material))
     return written
 
@@ -129,6 +112,7 @@ def _index(material: Material) -> str:
         count = f"{measured} of {every}" if every else "none can be run yet"
         rows.append([markdown.link(paper.name, f"{paper.name}.md"), paper.title, count])
     lines.append(markdown.table((["Paper", "Title", "printed cells measured"], rows)))
+    lines.append(f"Over all papers: {markdown.link('leaderboards', board_page.NAME)}, a table per data set and budget.")
     return "\n\n".join([*lines, *_problems(material)]) + "\n"
 
 

@@ -8,7 +8,7 @@ from vitbench.case import Budget, Case
 from vitbench.compare import Finding, Verdict
 from vitbench.kept import Kept
 from vitbench.papers import Paper
-from vitbench.report.pages import Material
+from vitbench.report.material import Material
 from vitbench.report.results import Results
 from vitbench.selection import Selection
 

@@ -1,5 +1,6 @@
 """The table at the end of a run: one line a case, for somebody who looks at a terminal."""
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,6 +10,7 @@ from tabulate import tabulate
 from vitbench import statistics
 from vitbench.compare import Finding, Verdict
 from vitbench.metrics import METRICS
+from vitbench.report.markdown import Grid
 
 COLUMNS = {
     "run": ("accuracy", "gain", "fgsm_drop"),
@@ -19,7 +21,13 @@ COLUMNS = {
 
 
 def table(kind: str, rows: Sequence[Mapping[str, Any]]) -> str:
-    """Outcomes of one kind as an aligned text table.
+    """Outcomes of one kind as an aligned text table, see `grid`."""
+    headers, body = grid(kind, rows)
+    return tabulate(body, headers=headers, tablefmt="simple", disable_numparse=True)
+
+
+def grid(kind: str, rows: Sequence[Mapping[str, Any]]) -> Grid:
+    """Headers and cells of the outcomes of one kind.
 
     Args:
         kind: "run", "size", "inference" or "training".
@@ -30,7 +38,7 @@ def table(kind: str, rows: Sequence[Mapping[str, Any]]) -> str:
     body = [
         [row["id"], *(_show(metric, row["values"].get(metric)) for metric in metrics), row["status"]] for row in rows
     ]
-    return tabulate(body, headers=headers, tablefmt="simple", disable_numparse=True)
+    return headers, body
 
 
 def gate(findings: Sequence[Finding]) -> str:
@@ -43,7 +51,7 @@ def gate(findings: Sequence[Finding]) -> str:
         With q, the p of both sides adjusted over all of them (Benjamini, Hochberg 1995).
     """
     proofs = [one.evidence for one in findings if one.evidence is not None]
-    q = statistics.benjamini_hochberg([min(1.0, 2 * one.p) for one in proofs])
+    q = statistics.benjamini_hochberg([None if math.isnan(one.p) else min(1.0, 2 * one.p) for one in proofs])
     rows = [
         [
             finding.subject,
@@ -53,8 +61,8 @@ def gate(findings: Sequence[Finding]) -> str:
             f"{proof.effect:+.2f} {proof.unit}",
             f"{proof.low:+.2f} to {proof.high:+.2f}",
             "/".join(map(str, proof.counts)),
-            f"{proof.p:.2g}",
-            f"{adjusted:.2g}",
+            "" if math.isnan(proof.p) else f"{proof.p:.2g}",
+            "" if adjusted is None else f"{adjusted:.2g}",
         ]
         for finding, proof, adjusted in zip(findings, proofs, q, strict=True)
         if finding.verdict != Verdict.SAME
