@@ -13,6 +13,7 @@ ten minutes on one core; FOLDER keeps the runs, and the same command goes on fro
 import argparse
 import importlib
 import json
+import math
 import runpy
 import shutil
 import sys
@@ -261,13 +262,13 @@ class Trial:
 
     Attributes:
         findings: of the session; none where a training was lost.
-        first: changes (%) of what the term adds to the loss in the first epoch, at the same seed; not gated.
+        last: ratios of what the term adds to the last epoch's loss, at the same seed; not gated.
     """
 
     slip: Slip
     term: str
     findings: tuple[Finding, ...]
-    first: tuple[float, ...] = ()
+    last: tuple[float, ...] = ()
     is_lost: bool = False
 
     @property
@@ -296,15 +297,23 @@ def judge(root: Path, cases: dict[str, Case], slip: Slip, term: str, seeds: Sequ
     store = session if slip.everywhere else sound
     plain = [] if case.is_baseline else [store.do(store.run_of(case.baseline, seed))[0] for seed in seeds]
     before = [sound.do(sound.run_of(case, seed))[0] for seed in seeds]
-    first = tuple(100 * (_first(a, term) / _first(b, term) - 1) for a, b in zip(records, before, strict=True))
-    return Trial(slip=slip, term=term, findings=tuple(session.judge.accuracy(case, records, plain)), first=first)
+    last = tuple(_last(a, term) / _last(b, term) for a, b in zip(records, before, strict=True))
+    return Trial(slip=slip, term=term, findings=tuple(session.judge.accuracy(case, records, plain)), last=last)
 
 
-def _first(record: Record, term: str) -> float:
-    return float(record.details["curves"][0]["weighted"][term])
+def _last(record: Record, term: str) -> float:
+    return float(record.details["curves"][-1]["weighted"][term])
 
 
-COLUMNS = ("change", "in", "fails", "gain, of `ce` accuracy", "term's loss, last epoch", "first epoch", "golden losses")
+COLUMNS = (
+    "change",
+    "in",
+    "fails",
+    "gain, of `ce` accuracy",
+    "term's loss, first epoch",
+    "last epoch, not gated",
+    "golden losses",
+)
 
 
 def row(one: Trial) -> list[str]:
@@ -316,18 +325,17 @@ def row(one: Trial) -> list[str]:
         ", ".join(one.failing) or "nothing",
         proofs.get("accuracy" if one.term == "ce" else "gain", "-"),
         proofs.get(f"loss of {one.term}", "-"),
-        f"{min(one.first):+.2g} to {max(one.first):+.2g} %" if one.first else "-",
+        f"x {min(one.last):.3g} to {max(one.last):.3g}" if one.last else "-",
         golden(one.slip, one.term),
     ]
 
 
 def shown(proof: Evidence) -> str:
-    """Effect, interval of 90 %, seeds now and recorded, p."""
-    if proof.why.startswith("its sign"):
-        return "another sign"
-    digits = ".1f" if max(abs(proof.effect), abs(proof.low), abs(proof.high)) < 1000 else ".2g"
+    """Effect, its interval of 90 %, seeds now and recorded, p; of losses the range over seeds, without a p."""
+    digits = ".2f" if proof.unit == "points" else ".2g"
     effect, low, high = (f"{one:+{digits}}" for one in (proof.effect, proof.low, proof.high))
-    return f"{effect} {proof.unit} ({low} to {high}), n {'/'.join(map(str, proof.counts))}, p {proof.p:.1g}"
+    p = "" if math.isnan(proof.p) else f", p {proof.p:.1g}"
+    return f"{effect} {proof.unit} ({low} to {high}), n {'/'.join(map(str, proof.counts))}{p}"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
