@@ -35,7 +35,6 @@ from vitbench.contracts import Output, Step
 from vitbench.errors import NonFinite
 from vitbench.identity import Identity
 from vitbench.options import Options
-from vitbench.records import Record
 from vitbench.selection import Selection
 from vitbench.session import Session
 from vitbench.terms.drloc import draw_pairs
@@ -297,12 +296,9 @@ def judge(root: Path, cases: dict[str, Case], slip: Slip, term: str, seeds: Sequ
     store = session if slip.everywhere else sound
     plain = [] if case.is_baseline else [store.do(store.run_of(case.baseline, seed))[0] for seed in seeds]
     before = [sound.do(sound.run_of(case, seed))[0] for seed in seeds]
-    last = tuple(_last(a, term) / _last(b, term) for a, b in zip(records, before, strict=True))
+    now, old = ([one.details["curves"][-1]["weighted"][term] for one in side] for side in (records, before))
+    last = tuple(a / b for a, b in zip(now, old, strict=True))
     return Trial(slip=slip, term=term, findings=tuple(session.judge.accuracy(case, records, plain)), last=last)
-
-
-def _last(record: Record, term: str) -> float:
-    return float(record.details["curves"][-1]["weighted"][term])
 
 
 COLUMNS = (
