@@ -12,6 +12,7 @@ from pathlib import Path
 import vitbench
 from vitbench import leaves, recipes, sections, tables
 from vitbench.case import Case, Model, Recipe, Status
+from vitbench.choices import Choice
 from vitbench.conclusions import Conclusion
 from vitbench.errors import unknown
 from vitbench.metrics import METRICS
@@ -28,6 +29,7 @@ class Paper:
     Attributes:
         weights: per term and model, the weight that the paper settled on; the quick budget runs these rows.
         floors: per model, the lowest accuracy (%) on the digits that the quick budget lets pass. Ours.
+        choices: what the paper leaves open, or is not followed in, and what is done here.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Paper:
     recipes: Mapping[str, Recipe]
     tables: tuple[Table, ...]
     conclusions: tuple[Conclusion, ...] = ()
+    choices: tuple[Choice, ...] = ()
     weights: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     floors: Mapping[str, float] = field(default_factory=dict)
 
@@ -95,7 +98,7 @@ def load(path: Path) -> Paper:
     """
     top = sections.read(path)
     keys = ("title", "authors", "year", "venue", "url")
-    top.keys(*keys, "models", "terms", "datasets", "recipes", "quick", "tables", "conclusions")
+    top.keys(*keys, "choices", "models", "terms", "datasets", "recipes", "quick", "tables", "conclusions")
     models = {key: _model(key, section) for key, section in top.section("models").sections()}
     quick = top.section("quick")
     quick.keys("weights", "floors")
@@ -124,6 +127,7 @@ def load(path: Path) -> Paper:
         recipes=reader.recipes,
         tables=found,
         conclusions=tuple(_conclusions(top, found)),
+        choices=tuple(Choice.read(one, recipes=readable) for one in top.list_of_sections("choices")),
         weights=_weights(quick.section("weights"), list(models)),
         floors=_by_model(quick.section("floors"), list(models)),
     )

@@ -10,6 +10,7 @@ import pytest
 
 from tests import a_material
 from vitbench.case import Budget
+from vitbench.choices import Choice
 from vitbench.report import html, pages
 from vitbench.report.explorer import COLUMNS, Row
 from vitbench.report.leaderboard import boards
@@ -135,6 +136,16 @@ def test_a_report_of_the_quick_budget_compares_nothing_with_print(material):
     assert 'id="score"' not in page
     assert 'id="conclusions"' not in page
     assert "2 cells were measured with nothing in print beside them." in page
+
+
+def test_choices_are_on_the_page_and_lead_to_their_notes(material):
+    choice = Choice(what="<pixels>", ours="as they are", why="not said", see="0004-data")
+    chosen = replace(material, papers=[replace(material.papers[0], choices=(choice,))], decisions="../docs/decisions")
+    page = html.page(chosen)
+    row = '<tr><td>all<th scope="row">&lt;pixels&gt;<td>as they are<td>not said<td>'
+    assert row + '<a href="../docs/decisions/0004-data.md">0004</a></tr>' in page
+    assert row + "0004</tr>" in html.page(replace(chosen, decisions=""))
+    assert "what was chosen" not in html.page(material)
 
 
 def test_an_empty_report_is_a_page(material):

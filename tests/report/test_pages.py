@@ -10,6 +10,7 @@ from tests import a_pretraining
 from vitbench import papers
 from vitbench.baselines import measurements
 from vitbench.case import Budget, Status
+from vitbench.choices import Choice
 from vitbench.identity import of_run
 from vitbench.kept import Kept
 from vitbench.kept import pretrained as pretrained_of
@@ -156,6 +157,25 @@ def test_a_number_leads_to_its_record(paper, material):
 def test_the_notes_of_a_table_stand_below_it(paper, material):
     page = pages.page(paper, material)
     assert r"- ViT, ce + 0.1\*me, cifar10: twice: 0.1\*me and 0.2\*me." in page
+
+
+CHOICE = Choice(what="pixels", ours="as | they are", why="not said", see="0004-data")
+
+
+def test_choices_stand_behind_the_recipes_and_lead_to_their_notes(twofold, material_of_twofold):
+    chosen = replace(twofold, choices=(CHOICE,))
+    page = pages.page(chosen, replace(material_of_twofold, papers=[chosen], decisions="../docs/decisions"))
+    headings = re.findall("^## (.*)$", page, re.M)
+    assert headings[headings.index("Recipes") + 1] == "Choices"
+    assert re.search(
+        r"^\| pixels \| as \\\| they are \| not said \| \[0004\]\(\.\./docs/decisions/0004-data\.md\) \|$", page, re.M
+    )
+
+
+def test_a_quick_report_has_no_choices_of_the_paper_s_recipes(paper, material):
+    chosen = replace(paper, choices=(CHOICE,))
+    assert "## Choices" in pages.page(chosen, replace(material, papers=[chosen]))
+    assert "## Choices" not in pages.page(chosen, quick_only(chosen, material))
 
 
 def quick_only(paper, material):

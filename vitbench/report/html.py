@@ -21,7 +21,7 @@ from vitbench.case import Budget
 from vitbench.machine import installed
 from vitbench.papers import Paper
 from vitbench.records import write_whole
-from vitbench.report import conclusions, counts, gallery, rankings
+from vitbench.report import choices, conclusions, counts, gallery, rankings
 from vitbench.report.explorer import ANY, COLUMNS, PRINT_ONLY, Row, rows
 from vitbench.report.leaderboard import Board
 from vitbench.report.material import Material
@@ -113,7 +113,7 @@ def _content(material: Material, boards: Sequence[Board]) -> dict[str, Any]:
     content: dict[str, Any] = {
         "rows": found,
         "columns": COLUMNS,
-        "choices": {name: choices(found, name) for name in FILTERS},
+        "filters": {name: values(found, name) for name in FILTERS},
         "hidden": sum(row.verdict in NOT_RUN for row in found),
         "score": list(score(material.papers, found)) if compared else [],
         "verdicts": [str(one) for one in counts.ORDER],
@@ -121,6 +121,9 @@ def _content(material: Material, boards: Sequence[Board]) -> dict[str, Any]:
         "caveats": list(caveats(found, material)),
         "standings": [(paper.name, one) for paper in material.papers for one in counts.standings(paper)],
         "conclusions": [(name, grid) for name, grid in shown if compared and grid[1]],
+        "choices": [paper for paper in material.papers if compared and paper.choices],
+        "choices_note": choices.NOTE,
+        "decisions": material.decisions,
         "remarks": compare.remarks(material.findings),
         "problems": [*material.problems, *material.kept.problems],
         "boards": rankings.rankings(boards, material.results, numbers),
@@ -149,7 +152,7 @@ def embedded(content: Any) -> Markup:
     return Markup(text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"))
 
 
-def choices(found: Iterable[Row], name: str) -> list[str]:
+def values(found: Iterable[Row], name: str) -> list[str]:
     """What a column holds, each once."""
     return sorted({row.cells.get(name, "") for row in found} - {""})
 

@@ -17,6 +17,7 @@ class Material:
     Attributes:
         cases: per budget, the cases whose rows are shown.
         links: per run key, where its record is.
+        decisions: folder of the notes that papers' choices name, as pages link to it; empty where they cannot.
         kept: curves and pictures, of which the figures are made.
         findings: stale and invalid values, which no table shows as numbers.
         problems: one line for each file that could not be used.
@@ -26,6 +27,7 @@ class Material:
     results: Results
     cases: Mapping[Budget, Sequence[Case]]
     links: Mapping[str, str] = field(default_factory=dict)
+    decisions: str = ""
     kept: Kept = field(default_factory=Kept)
     findings: Sequence[Finding] = ()
     problems: Sequence[str] = ()

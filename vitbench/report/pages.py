@@ -10,6 +10,7 @@ from vitbench.papers import Paper
 from vitbench.records import clear_leftovers, write_atomically, write_whole
 from vitbench.report import (
     board_page,
+    choices,
     conclusions,
     costs,
     counts,
@@ -59,8 +60,7 @@ FLOOR_NOTE = "The floor is the same arithmetic at that peak."
 RECIPES_NOTE = """\
 A number is of one of these recipes, as its table says; where several read one number, their names head columns and end
 the ids of cases. Protocol `paper` is how we read the text, `code` what its authors' code does; where these differ they
-are different experiments. What the text leaves open, and where it is not followed word for word, is in
-`docs/decisions/`."""
+are different experiments."""
 QUICK_NOTE = """\
 Tiny networks on little data for seconds: they show that everything runs and learns. On 360 test images one standard
 error is about a point, so differences of a point or two mean nothing here, and nothing in this section is comparable
@@ -152,6 +152,9 @@ def _sections(paper: Paper, material: Material) -> Iterator[str]:
     if Budget.PAPER in material.cases:
         yield from _standings(paper)
     yield from _recipes(paper, material)
+    if compared and paper.choices:
+        yield from ("## Choices", choices.NOTE)
+        yield markdown.table(choices.choice_table(paper.choices, folder=material.decisions))
     for budget in compared:
         cases = own[budget]
         is_brief = budget != Budget.PAPER and Budget.PAPER in compared  # which shows all that is printed

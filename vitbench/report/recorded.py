@@ -12,6 +12,8 @@ from vitbench.report.material import Material
 from vitbench.report.results import Results
 from vitbench.selection import Selection
 
+DECISIONS = "../docs/decisions"  # from reports/, where these pages stand in the repository
+
 
 def material(
     papers: Sequence[Paper],
@@ -35,7 +37,13 @@ def material(
     results = Results(measured)
     findings = [one for budget in cases for case in cases[budget] for one in stale(case, budget, results)]
     return Material(
-        papers=papers, results=results, cases=cases, findings=findings, problems=problems, kept=kept or Kept()
+        papers=papers,
+        results=results,
+        cases=cases,
+        decisions=DECISIONS,
+        findings=findings,
+        problems=problems,
+        kept=kept or Kept(),
     )
 
 
