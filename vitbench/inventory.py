@@ -7,6 +7,7 @@ from vitbench import identity
 from vitbench.baselines import ANY, Measurement, cell_of
 from vitbench.case import Budget, Case
 from vitbench.papers import Paper
+from vitbench.reference import is_stale
 from vitbench.selection import Selection, sizes, timings, trained
 
 
@@ -86,4 +87,4 @@ def _is_stale(case: Case, budget: Budget, one: Measurement) -> bool:
     if not one.seed.isdecimal() or case.recipe.start == "published":  # the weights' digest is not recorded
         return False
     now = identity.of_run(case, budget=budget, seed=int(one.seed), precision=one.precision)
-    return bool(one.key) and one.key != now.key[: len(one.key)]
+    return is_stale(one, now.key)

@@ -11,14 +11,15 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from vitbench import baselines, compare, samples
-from vitbench.baselines import ANY, Measurement
+from vitbench import compare, samples
+from vitbench.baselines import Measurement
 from vitbench.case import Budget, Case
 from vitbench.compare import Evidence, Finding, Verdict
 from vitbench.identity import Identity
 from vitbench.metrics import METRICS
 from vitbench.options import Options
 from vitbench.records import Record
+from vitbench.reference import Reference, by_another_version, is_same_place, is_stale, told
 from vitbench.samples import Run, Samples
 
 if TYPE_CHECKING:
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
 COUNTED = ("params", "macs")
 # What a run measures of quality, each of which may not vanish.
 QUALITY = ("accuracy", "adversarial_accuracy", "fgsm_drop", "knn", "linear")
-
-Lines = dict[int, Measurement]  # by seed
 
 
 @dataclass(frozen=True)
@@ -53,11 +52,8 @@ class Judge:
     problems: list[str] = field(default_factory=list)
 
     @cached_property
-    def _lines(self) -> Mapping[tuple[str, ...], list[Measurement]]:
-        found: dict[tuple[str, ...], list[Measurement]] = {}
-        for one in self.recorded:
-            found.setdefault(_sized(one.cell) if one.machine == ANY else one.cell, []).append(one)
-        return found
+    def _reference(self) -> Reference:
+        return Reference(self.recorded, self.options, self.run_of)
 
     # What is counted
 
@@ -65,18 +61,17 @@ class Judge:
         """A case's parameters and MACs."""
         findings = []
         for name in COUNTED:
-            cell = baselines.cell_of(case, Budget.PAPER, name)
-            old = [one for one in self._lines.get(_sized(cell), ()) if one.machine == ANY]
+            old = self._reference.counted(case, name)
             reference = old[0].value if old else None
             value = record.measurements.get(name)
             if value is None and reference is None:
                 continue
             # Recorded values are written with ten digits.
             verdict = compare.judge(METRICS[name], value, reference, tolerance=1e-9 * abs(reference or 0))
-            against = _from(old[0]) if old else "recorded"
+            against = told(old[0]) if old else "recorded"
             # Another version excuses a difference; where there is none, the number still holds.
-            if old and verdict != Verdict.SAME and _is_stale(old[0], record.key):
-                verdict, against = Verdict.STALE, _by_another_version(old[0])
+            if old and verdict != Verdict.SAME and is_stale(old[0], record.key):
+                verdict, against = Verdict.STALE, by_another_version(old[0])
             findings.append(self._finding(case, name, verdict, value, reference, against))
         return [*findings, *invalid(case, [record])]
 
@@ -100,8 +95,8 @@ class Judge:
 
     def _quality(self, case: Case, records: Sequence[Record], plain: Sequence[Record]) -> Iterator[Finding]:
         """The gain over the plain baseline, or the level where there is none."""
-        written = self._written(case, "accuracy")
-        known, now = self._of_one_machine(case, "accuracy"), _by_seed(records, "accuracy")
+        written = self._reference.written(case, "accuracy")
+        known, now = self._reference.of_one_machine(case, "accuracy"), _by_seed(records, "accuracy")
         if not known:
             if now:
                 yield self._unknown(case, "accuracy", now, written)
@@ -109,7 +104,7 @@ class Judge:
         theirs, name = {seed: one.value for seed, one in known.items()}, "accuracy"
         if not case.is_baseline:
             machine, name = next(iter(known.values())).machine, "gain"
-            before = self._valid(case.baseline, "accuracy", machine=machine)
+            before = self._reference.valid(case.baseline, "accuracy", machine=machine)
             now = _minus(now, _by_seed(plain, "accuracy"))
             theirs = _minus(theirs, {seed: one.value for seed, one in before.items()})
         if now and theirs:
@@ -118,17 +113,17 @@ class Judge:
             judgement = gate.judge_difference(_ordered(now), _ordered(theirs))
             if judgement.gated:
                 last = max((known[seed] for seed in theirs), key=lambda one: one.date)
-                against = f"{_from(last)} of {last.machine}"
+                against = f"{told(last)} of {last.machine}"
                 yield self._tested(case, name, judgement, _mean(now), _mean(theirs), against)
 
     def _losses(self, case: Case, records: Sequence[Record]) -> Iterator[Finding]:
         """What each term added to the loss of the first epoch: it tells a slip in a term that no accuracy shows."""
-        lines = self._of_one_machine(case, "loss")
+        lines = self._reference.of_one_machine(case, "loss")
         now = {int(one.identity["seed"]): one for one in records}
         pairs = {
             seed: (self._samples_of(now[seed]), self.samples.get((line.machine, line.key), {}))
             for seed, line in sorted(lines.items())
-            if seed in now and _is_same_place(line, now[seed])
+            if seed in now and is_same_place(line, now[seed])
         }
         for name in sorted({name for _, old in pairs.values() for name in old}):
             both = [(new[name][0], old[name][0]) for new, old in pairs.values() if name in new and name in old]
@@ -141,7 +136,7 @@ class Judge:
             if judgement.gated:
                 last = max(lines.values(), key=lambda one: one.date)
                 value, reference = (sum(one) / len(one) for one in (ours, theirs))
-                against = f"{_from(last)} of {last.machine}"
+                against = f"{told(last)} of {last.machine}"
                 yield self._tested(case, f"loss of {name}", judgement, value, reference, against)
 
     def _samples_of(self, record: Record) -> Samples:
@@ -158,33 +153,17 @@ class Judge:
         if not written:
             return self._finding(case, metric, Verdict.NEW, value, None, "recorded")
         last = max(written, key=lambda one: one.date)
-        return self._finding(case, metric, Verdict.STALE, value, last.value, _by_another_version(last))
-
-    def _written(self, case: Case, metric: str) -> list[Measurement]:
-        """What was recorded of a case in this precision, whatever version it is of."""
-        lines = self._lines.get(baselines.cell_of(case, self.options.budget, metric), ())
-        return [one for one in lines if one.machine != ANY and one.precision == self.options.precision]
-
-    def _valid(self, case: Case, metric: str, *, machine: str) -> Lines:
-        """What was recorded of a case on a machine by this version, by seed."""
-        own = [one for one in self._written(case, metric) if one.machine == machine and one.seed.isdecimal()]
-        return {int(one.seed): one for one in own if not _is_stale(one, self.run_of(case, int(one.seed)).key)}
-
-    def _of_one_machine(self, case: Case, metric: str) -> Lines:
-        """The same of the session's own machine, else of that with most seeds; by its name among equals."""
-        machines = sorted({one.machine for one in self._written(case, metric)})
-        found = {one: self._valid(case, metric, machine=one) for one in machines}
-        return found.get(self.options.machine) or max(found.values(), key=len, default={})
+        return self._finding(case, metric, Verdict.STALE, value, last.value, by_another_version(last))
 
     def _vanished(self, case: Case, records: Sequence[Record]) -> Iterator[Finding]:
         """What was recorded of these runs and did not come out now."""
         for metric in QUALITY:
             lost = [one for one in records if metric not in one.measurements]
-            known = self._of_one_machine(case, metric) if lost else {}
+            known = self._reference.of_one_machine(case, metric) if lost else {}
             if known:
                 reason = "; ".join(dict.fromkeys(one.invalid[metric] for one in lost if metric in one.invalid))
                 last = max(known.values(), key=lambda one: one.date)
-                against = f"{_from(last)} of {last.machine}" + (f" (now invalid: {reason})" if reason else "")
+                against = f"{told(last)} of {last.machine}" + (f" (now invalid: {reason})" if reason else "")
                 yield self._finding(case, metric, Verdict.MISSING, None, last.value, against)
 
     def _floor(self, case: Case, records: Sequence[Record]) -> Iterator[Finding]:
@@ -230,7 +209,9 @@ class Judge:
     def _speed(self, case: Case, record: Record) -> Iterator[Finding]:
         value, where = record.measurements.get("step_ratio"), record.provenance
         here = (self.options.machine, where["device"], where["engine"])
-        own = [one for one in self._written(case, "step_ratio") if (one.machine, one.device, one.engine) == here]
+        own = [
+            one for one in self._reference.written(case, "step_ratio") if (one.machine, one.device, one.engine) == here
+        ]
         if not self.options.machine:  # devices of one name are many machines
             return
         if not own:
@@ -239,10 +220,10 @@ class Judge:
             return
         last = max(own, key=lambda one: one.date)
         if value is None:
-            yield self._finding(case, "step_ratio", Verdict.MISSING, None, last.value, _from(last))
+            yield self._finding(case, "step_ratio", Verdict.MISSING, None, last.value, told(last))
             return
-        if _is_stale(last, record.key):
-            yield self._finding(case, "step_ratio", Verdict.STALE, value, last.value, _by_another_version(last))
+        if is_stale(last, record.key):
+            yield self._finding(case, "step_ratio", Verdict.STALE, value, last.value, by_another_version(last))
             return
         kept = self.samples.get((last.machine, last.key), {})
         now, old = (one.get(samples.MULTIPLES, ()) for one in (self._samples_of(record), kept))
@@ -253,7 +234,7 @@ class Judge:
         floor = max(float(gate.noise_floor(samples.blocks(one))) for one in (now, old))
         judgement = gate.slower(now, old, floor)
         if judgement.gated:
-            yield self._tested(case, "step_ratio", judgement, value, last.value, f"{_from(last)} of {last.machine}")
+            yield self._tested(case, "step_ratio", judgement, value, last.value, f"{told(last)} of {last.machine}")
 
     # Findings
 
@@ -325,11 +306,6 @@ def invalid(case: Case, records: Iterable[Record]) -> Iterator[Finding]:
         yield Finding(subject=case.id, metric=metric, verdict=Verdict.INVALID, against=reason, **blank)
 
 
-def _sized(cell: tuple[str, ...]) -> tuple[str, ...]:
-    """Sizes do not depend on the recipe, and are recorded without it."""
-    return (*cell[:4], "", *cell[5:])
-
-
 def _by_seed(records: Iterable[Record], metric: str) -> dict[int, float]:
     """A metric of runs that have it, by their seeds."""
     return {int(one.identity["seed"]): one.measurements[metric] for one in records if metric in one.measurements}
@@ -346,23 +322,3 @@ def _ordered(values: Mapping[int, float]) -> list[float]:
 
 def _mean(values: Mapping[int, float]) -> float | None:
     return sum(values.values()) / len(values) if values else None
-
-
-def _is_stale(recorded: Measurement, key: str) -> bool:
-    """Whether it was recorded of another run: a leaf, the data, the recipe or the loop had another version."""
-    return bool(recorded.key) and recorded.key != key[: len(recorded.key)]
-
-
-def _is_same_place(recorded: Measurement, now: Record) -> bool:
-    """Whether the same draws and nearly the same rounding are to be expected."""
-    where = now.provenance
-    return (recorded.device, recorded.torch) == (where["device"], where["versions"]["torch"])
-
-
-def _from(recorded: Measurement) -> str:
-    """Where a reference is from, before its value."""
-    return " ".join(filter(None, ("recorded", recorded.date, recorded.commit[:7])))
-
-
-def _by_another_version(recorded: Measurement) -> str:
-    return f"recorded {recorded.date} by another version"

@@ -230,7 +230,7 @@ def rules(now: Side, recorded: Side) -> Iterator[tuple[str, Callable[[float], np
     yield "t, four groups", lambda change: stats.t.cdf((a.mean(-1) + change - b.mean(-1)) / error, freedom)
 
 
-BLOCKS, TIMES = samples.BLOCKS, 5  # blocks of a run, and timings of a block, of the 20 that are taken
+BLOCKS, TIMES = samples.BLOCKS, 8  # blocks of a run, and timings of a block: the 32 of `bench.JUDGED_CALLS`
 SLOPE = 0.04  # standard deviation of what a machine drifts from begin to end of a run
 MACHINES = {  # noise of a timing, spikes; drift within a run, between runs, and of one step alone between runs
     "steady": (0.01, 0.0, 0.0, 0.0, 0.0),
