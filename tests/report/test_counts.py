@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from vitbench.case import Status
+from vitbench.case import Budget, Status
 from vitbench.report import counts
 from vitbench.report.results import Results
 
@@ -26,6 +26,15 @@ def test_a_paper_of_one_recipe_has_one_count(paper, results):
     found = counts.verdicts(paper, results)
     assert list(found) == ["scratch"]
     assert sum(found["scratch"].values()) == 17
+
+
+def test_a_budget_has_verdicts_of_its_own_and_no_sizes(paper, measured):
+    short = [measured("vit", "ce", "cifar10", 10.0, budget="short")]
+    found = counts.verdicts(paper, Results(short), Budget.SHORT)
+    assert list(found) == ["scratch"]
+    assert counts.told(found["scratch"], run=True) == "3 deviates"  # one number, in three tables
+    assert counts.told(found["scratch"]) == "3 deviates, 14 not run"
+    assert counts.told(counts.verdicts(paper, Results(short))["scratch"], run=True) == ""
 
 
 def test_a_printed_number_counts_once_whatever_reads_it(twofold, twofold_results):

@@ -57,6 +57,21 @@ def test_a_row_holds_what_is_printed_and_ours_with_gains_interval_and_sizes(mate
     assert row.numbers["ours"] == row.numbers["gain"] != plain.numbers["ours"]
 
 
+def test_the_interval_of_several_seeds_is_over_them(paper, measured):
+    accuracies = {"ce": (60.0, 61.0), "ce + 0.1*me": (63.0, 66.0)}
+    made = [
+        measured("vit", loss, "cifar10", value, seed=str(seed))
+        for loss, values in accuracies.items()
+        for seed, value in enumerate(values)
+    ]
+    cases = {Budget.PAPER: Selection(budget=Budget.PAPER).cases([paper])}
+    found = rows(Material(papers=[paper], results=Results(made), cases=cases), Numbers({}))
+    # Gains of 3 and 5, whose mean has an error of 1, times Student's t of one degree of freedom, 12.706.
+    assert {
+        row.cells["interval"] for row in found_in(found, objective="ce + 0.1*me", metric="accuracy") if row.is_run
+    } == {"-8.71 to +16.71"}
+
+
 def test_what_was_measured_stands_first_and_beside_print_before_the_rest(material):
     kinds = [(row.is_run, bool(row.cells["printed"])) for row in rows(material, Numbers({}))]
     order = [(True, True), (True, False), (False, True)]

@@ -282,6 +282,16 @@ def test_verdicts_are_counted(paper, material):
     )
 
 
+def test_the_score_says_what_a_shorter_training_gave(paper, material, measured):
+    made = Results([measured("vit", "ce", "cifar10", 10.0, budget="short")])
+    cases = {budget: Selection(budget=budget).cases([paper]) for budget in (Budget.PAPER, Budget.SHORT)}
+    head, _, _ = pages.page(paper, replace(material, results=made, cases=cases)).partition("\n## ")
+    assert head.endswith(
+        "Run for a tenth of the epochs, the `short` budget, whose levels are not the paper's: 3 deviates.\n"
+    )
+    assert "tenth" not in pages.page(paper, material)
+
+
 def test_a_page_begins_with_score_differences_and_conclusions(paper, material):
     headings = re.findall(r"^## .*", pages.page(paper, material), re.MULTILINE)
     assert headings[:2] == ["## Differences", "## Conclusions of the text"]

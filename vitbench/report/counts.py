@@ -21,23 +21,30 @@ ORDER = (
 SIZES = "sizes"
 
 
-def verdicts(paper: Paper, results: Results) -> dict[str, Counter[str]]:
-    """Verdicts under the paper's own budget by name of the recipe, then those on sizes of networks."""
-    if ("verdicts", paper.name) in results.memo:
-        known: dict[str, Counter[str]] = results.memo["verdicts", paper.name]
+def verdicts(paper: Paper, results: Results, budget: Budget = Budget.PAPER) -> dict[str, Counter[str]]:
+    """Verdicts under a budget by name of the recipe, then, of the paper's own, those on sizes of networks."""
+    if ("verdicts", paper.name, budget) in results.memo:
+        known: dict[str, Counter[str]] = results.memo["verdicts", paper.name, budget]
         return known
     found: dict[str, Counter[str]] = {}
     for table in paper.tables:
         for block in blocks(table):
             for recipe in block.recipes:
-                cells = tables.cells(table, block.of(recipe), results, Budget.PAPER)
+                cells = tables.cells(table, block.of(recipe), results, budget)
                 printed = [cell for cell in cells if cell.printed is not None]
                 if printed:
                     found.setdefault(recipe.name, Counter()).update(str(cell.verdict) for cell in printed)
-    counted = Counter(str(one.verdict) for one in costs.printed_sizes(paper, results))
+    sized = costs.printed_sizes(paper, results) if budget == Budget.PAPER else []
+    counted = Counter(str(one.verdict) for one in sized)
     found |= {SIZES: counted} if counted else {}
-    results.memo["verdicts", paper.name] = found
+    results.memo["verdicts", paper.name, budget] = found
     return found
+
+
+def told(counted: Counter[str], *, run: bool = False) -> str:
+    """Such as: 27 deviates, 1 undecided; of what was `run` alone, without what was not."""
+    shown = [one for one in ORDER if counted[one] and not (run and one == ClaimVerdict.NOT_RUN)]
+    return ", ".join(f"{counted[one]} {one}" for one in shown)
 
 
 def scores(paper: Paper, results: Results) -> dict[str, list[str]]:

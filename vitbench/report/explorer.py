@@ -218,10 +218,13 @@ class _Rows:
 
 
 def interval(cell: Cell) -> str:
-    """Of what a method adds here, from the error of the test images alone; empty where one of them is not known."""
-    if cell.ours_gain is None or math.isinf(cell.error):
+    """Of what a method adds here: of several seeds over them, else of the test images; empty where neither is known."""
+    if cell.ours_gain is None:
         return ""
-    half = Z95 * cell.error
+    over_seeds = cell.ours_gain.half()
+    half = Z95 * cell.error if over_seeds is None else over_seeds
+    if math.isinf(half):
+        return ""
     return f"{cell.ours_gain.mean - half:+.2f} to {cell.ours_gain.mean + half:+.2f}"
 
 

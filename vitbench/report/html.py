@@ -183,7 +183,7 @@ def headline(found: Sequence[Row]) -> Iterator[str]:
         told = [f"{run[one]} {one}" for one in map(str, counts.ORDER) if run[one]]
         if own:
             done = f"{run.total()} of {len(own)} printed numbers {'counted' if budget == ANY else 'measured'} here"
-            yield f"{_what(budget).capitalize()}: {', '.join([done, *told])}."
+            yield f"{_what(budget).capitalize()}: {done}{': ' if told else ''}{', '.join(told)}."
     beside = sum(row.is_run and not is_judged(row) for row in found)
     if beside:
         yield f"{beside} cells were measured with nothing in print beside them."
@@ -202,7 +202,8 @@ def caveats(found: Sequence[Row], material: Material) -> Iterator[str]:
     """What to know before a number is believed."""
     yield (
         "A verdict compares gains over plain cross-entropy, and the level for plain cross-entropy itself. Its 95 % "
-        "interval holds the binomial error of the test images and not the spread between seeds."
+        "interval is that over seeds where there are several; with one it holds the binomial error of the test images "
+        "and not the spread between seeds, so it is too narrow."
     )
     run = [row for row in found if row.is_run and row.cells["budget"] != ANY]
     single = sum("(n = " not in row.cells["ours"] for row in run)

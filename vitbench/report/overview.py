@@ -39,7 +39,7 @@ def drawings(paper: Paper, cases: CASES, results: Results) -> Iterator[Drawing]:
             yield _drawing(
                 name,
                 f"Gain over plain cross-entropy by {sweep.what}, on {', '.join(sweep.datasets)}; {whose}.",
-                f"Table {sweep.table}, recipe {sweep.recipe}: what each {sweep.what} adds to plain ce; {whose}.",
+                f"Table {sweep.table}, recipe {sweep.recipe}: gain over plain ce by {sweep.what}; {whose}.",
                 partial(sweeps.plot, sweep),
             )
     found = trades.points(paper, results, Budget.PAPER)

@@ -1,5 +1,6 @@
 """A paper's report in Markdown: what was printed, what came out here, and what may be believed of it."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -180,11 +181,14 @@ def _score(paper: Paper, material: Material) -> Iterator[str]:
     found = counts.verdicts(paper, material.results)
     if len(found) == 1:
         (verdicts,) = found.values()
-        shown = ", ".join(f"{verdicts[one]} {one}" for one in counts.ORDER if verdicts[one])
-        yield f"**Reproduction score**, printed cells under the paper's own budget: {shown}."
+        yield f"**Reproduction score**, printed cells under the paper's own budget: {counts.told(verdicts)}."
     elif found:
         yield "**Reproduction score**, printed cells under the paper's own budget, by the recipe that they are read by:"
         yield markdown.table(counts.verdict_table(found))
+    if Budget.SHORT in material.cases:
+        run = sum(counts.verdicts(paper, material.results, Budget.SHORT).values(), Counter())
+        if shown := counts.told(run, run=True):
+            yield f"Run for a tenth of the epochs, the `{Budget.SHORT}` budget, whose levels are not the paper's: {shown}."
 
 
 def _standings(paper: Paper) -> Iterator[str]:

@@ -13,6 +13,7 @@ from xml.sax.saxutils import escape
 # Okabe and Ito (2008), told apart by the colour-blind; each with a stroke and a marker of its own, for print in grey.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 STROKES = ("", "7 3", "1.5 1.5", "7 2 1.5 2", "3 3", "10 2 3 2")
+LEVEL = "1.2 5"  # dots far apart, so that no stroke is taken for it
 MARKERS = ("circle", "square", "diamond", "triangle", "star", "cross")
 NEUTRAL = "#444444"
 GRID, INK = "#dddddd", "#222222"
@@ -100,7 +101,7 @@ class Panel:
             if one.label:
                 yield one
         for y, label, colour in self.levels:
-            yield Series(label=label, x=(), y=(y,), colour=colour, stroke="1 2")
+            yield Series(label=label, x=(), y=(y,), colour=colour, stroke=LEVEL)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,7 +135,7 @@ def _entries(panels: Sequence[Panel]) -> list[Series]:
     """One for each look; of what looks alike the first says what it is."""
     found: dict[tuple[object, ...], Series] = {}
     for one in (entry for panel in panels for entry in panel.entries()):
-        found.setdefault((*one.look, one.label if one.stroke == "1 2" else ""), one)
+        found.setdefault((*one.look, one.label if one.stroke == LEVEL else ""), one)
     return list(found.values())
 
 
@@ -214,7 +215,7 @@ class _Axes:
         panel, out = self.panel, self.out
         self._grid()
         for y, _, colour in panel.levels:
-            out.line((self.across[0], self._y(y)), (self.across[1], self._y(y)), colour, width=1.2, dash="1 2")
+            out.line((self.across[0], self._y(y)), (self.across[1], self._y(y)), colour, width=1.2, dash=LEVEL)
         for one in panel.series:
             self._series(one)
         self._names([one for one in panel.series if one.names])
