@@ -188,7 +188,8 @@ def _score(paper: Paper, material: Material) -> Iterator[str]:
     if Budget.SHORT in material.cases:
         run = sum(counts.verdicts(paper, material.results, Budget.SHORT).values(), Counter())
         if shown := counts.told(run, run=True):
-            yield f"Run for a tenth of the epochs, the `{Budget.SHORT}` budget, whose levels are not the paper's: {shown}."
+            told = "Run for a tenth of the epochs, the `short` budget, whose levels are not the paper's"
+            yield f"{told}: {shown}."
 
 
 def _standings(paper: Paper) -> Iterator[str]:

@@ -48,7 +48,9 @@ def points(paper: Paper, results: Results, budget: str) -> dict[str, list[Point]
                         groups.setdefault(key, []).append(cell)
     found: dict[str, list[Point]] = {}
     for (dataset, model, kind), cells in groups.items():
-        macs = costs.counted(paper, cells[0].case, "macs", results)
+        # Of a row with arguments of its own, as many pairs, nothing may have been counted; the network is the same.
+        counted = (costs.counted(paper, one.case, "macs", results) for one in cells)
+        macs = next(filter(None, counted), None)
         if macs:
             found.setdefault(dataset, []).append(_point(model, kind, macs.mean, cells))
     enough = {name: own for name, own in found.items() if len({one.model for one in own}) >= LEAST}
