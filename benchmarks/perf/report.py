@@ -10,7 +10,6 @@ To be reached, else it exits with 1: 1,000 records in at most 3 s and 10,000 in 
 """
 
 import argparse
-import json
 import random
 import resource
 import subprocess
@@ -18,14 +17,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import asdict
 from itertools import count, islice
 from pathlib import Path
 
 from vitbench import baselines, papers
 from vitbench.case import Budget, Case
 from vitbench.identity import Identity, of_run
-from vitbench.records import Record
+from vitbench.records import Record, text_of
 from vitbench.selection import Selection
 
 GOALS = {1_000: 3.0, 10_000: 15.0}
@@ -100,7 +98,7 @@ def fill(number: int, folder: Path) -> int:
         rows.setdefault(case.paper, []).extend(baselines.measurements(case, record, machine="card"))
         path = folder / "runs" / "runs" / identity.name / "record.json"
         path.parent.mkdir(parents=True)
-        path.write_text(json.dumps(asdict(record), indent=1, sort_keys=True), encoding="utf-8")
+        path.write_text(text_of(record), encoding="utf-8")
         seeds = max(seeds, identity.seed + 1)
     for measured in rows.values():
         baselines.save(folder / "recorded", measured)

@@ -93,7 +93,7 @@ def page(
     content = _content(material, boards)
     template = environment.get_template("index.html.jinja")
     found = list(_figures(material, drawn or {}))
-    has_figures = "; figures: Matplotlib v" + installed("matplotlib") if found else ""
+    has_figures = "; pictures: Pillow " + installed("pillow") if found else ""
     content |= {name: _source(environment, file) for name, file in (("style", "style.css"), ("script", "script.js"))}
     content |= {"generator": f"vitbench{has_figures}"}
     bare = len(template.render(content, figures=[]).encode())
