@@ -58,15 +58,13 @@ SHOWN = "pstats.Stats(profile).sort_stats('cumulative').print_stats(45)\n"
 
 def made(number: int) -> Iterator[tuple[Case, Identity, Record]]:
     """So many records, each of another run, all cases of a seed before the next one."""
-    cases: list[Case] = []
-    known: set[str] = set()
+    cases: dict[str, tuple[Case, Identity]] = {}
     for case in Selection(budget=Budget.PAPER).cases(papers.load_all()):
         for one in case.needed(Budget.PAPER):
-            if (key := of_run(one, budget=Budget.PAPER).key) not in known:
-                known.add(key)
-                cases.append(one)
+            first = of_run(one, budget=Budget.PAPER)
+            cases.setdefault(first.key, (one, first))
     draw = random.Random(0)
-    all_seeds = ((case, of_run(case, budget=Budget.PAPER, seed=seed)) for seed in count() for case in cases)
+    all_seeds = ((case, first.under(seed)) for seed in count() for case, first in cases.values())
     for case, identity in islice(all_seeds, number):
         yield case, identity, _record(identity, draw)
 

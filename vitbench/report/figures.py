@@ -115,7 +115,7 @@ def evolution(by_epoch: Mapping[int, Pictures]) -> Picture:
     """
     epochs = _spread(sorted(by_epoch))
     last = by_epoch[epochs[-1]].few(6)
-    picture = Picture(own=last.original.shape[-1], left=92, top=GAP)
+    picture = Picture(own=last.original.shape[-1], left=90, top=GAP)
     rows: list[tuple[str, Array]] = [("original", last.original)]
     for epoch in epochs:
         now = by_epoch[epoch].few(6)
