@@ -1,15 +1,16 @@
 """Seconds that rendering takes: of recorded baselines by `vitbench report`, and of a runs directory after a session.
 
 Records are made up: real runs of the papers' own budget over seeds, with curves and correctness bits as long as real
-ones. Everything is timed as a whole process, from its start to its end.
+ones. Everything is timed as a whole process, from its start to its end; making the records takes longer than that.
 
 To be reached, else it exits with 1: 1,000 records in at most 3 s and 10,000 in at most 15 s, without importing torch.
 
-    python benchmarks/perf/report.py                  a minute on one core
+    python benchmarks/perf/report.py                  three minutes on one core
     python benchmarks/perf/report.py --profile 1000   where the time goes
 """
 
 import argparse
+import os
 import random
 import resource
 import subprocess
@@ -131,7 +132,9 @@ def main() -> None:
                     continue
                 taken, spent = seconds(code)
                 missed |= taken > goal
-                shown = f"{taken:6.2f} s (at most {goal:g}), {spent:.2f} of them on the processor"
+                shown = (
+                    f"{taken:6.2f} s (at most {goal:g}), {spent:.2f} on the processor, load {os.getloadavg()[0]:.1f}"
+                )
                 print(f"{number:6} records, {name:18}  {shown}", flush=True)
     sys.exit(int(missed))
 
