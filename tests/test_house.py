@@ -7,7 +7,7 @@ import sys
 from functools import cache
 from pathlib import Path
 
-import matplotlib
+import PIL
 import pytest
 
 ROOT = Path(__file__).parent.parent
@@ -74,11 +74,8 @@ def test_what_reports_compares_and_collects_never_imports_torch(name):
     assert not (HEAVY - {"safetensors"}) & tops(imports(MODULES[name], late=name not in LATE_TORCH))
 
 
-def test_one_module_draws():
-    assert [name for name, path in MODULES.items() if "matplotlib" in tops(imports(path))] == [
-        "vitbench.report.figures"
-    ]
-    assert not any("pyplot" in one for one in imports(MODULES["vitbench.report.figures"]))
+def test_nothing_draws_with_matplotlib():
+    assert not [name for name, path in MODULES.items() if "matplotlib" in tops(imports(path))]
 
 
 @pytest.mark.parametrize("name", LEAVES)
@@ -208,7 +205,7 @@ def test_reports_are_what_they_would_be_if_rendered_again(tmp_path):
         for folder in (tmp_path, ROOT / "reports")
     )
     for path in new.keys() & old.keys():
-        # Another matplotlib draws the same otherwise; its version stands in each file.
-        if path.suffix in (".md", ".svg") or matplotlib.__version__.encode() in old[path]:
+        # Another Pillow may write the same otherwise; its version stands in each file.
+        if path.suffix in (".md", ".svg") or f"Pillow {PIL.__version__}".encode() in old[path]:
             assert new[path] == old[path], f"run `vitbench report` for {path}"
     assert new.keys() == old.keys()

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from vitbench import records
 from vitbench.identity import digest
 from vitbench.records import SCHEMA, Store, misplaced, text_of
 from vitbench.records import parse as parse_record
@@ -293,3 +294,19 @@ def test_where_nothing_is_astray_nothing_is_named(store):
     store.problems.clear()
     store.note_misplaced()
     assert store.problems == []
+
+
+def test_a_text_is_untouched_to_the_letter_or_not():
+    details = {**RECORD.details, "curves": [{"note": 'a, "b"\n  {c}', "epoch": 1}, {}], "test_images": 10}
+    record = replace(RECORD, details=details)
+    text = text_of(record)
+    assert records._is_untouched(text)
+    edited = [text.replace('"test_images": 10', it) for it in ('"test_images": 11', '"test_images":10')]
+    twice = text.replace('"test_images": 10', '"test_images": 11,\n  "test_images": 10')
+    on_one_line = json.dumps(json.loads(text))  # the same record, which goes through every check
+    assert not any(map(records._is_untouched, [*edited, twice, on_one_line, "{}", ""]))
+    assert parse_record(on_one_line) == parse_record(text) == record
+    with pytest.raises(ValueError, match="stands twice"):
+        parse_record(twice)
+    with pytest.raises(ValueError, match="changed after it was written"):
+        parse_record(edited[0])

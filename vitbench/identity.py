@@ -8,7 +8,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
@@ -87,7 +87,7 @@ class Identity:
 
     @cached_property
     def _plain(self) -> dict[str, Any]:
-        plain: dict[str, Any] = json.loads(json.dumps(asdict(self, dict_factory=_kept), default=dict))
+        plain: dict[str, Any] = json.loads(json.dumps(self, default=_fields_of))
         for name, nothing in LATER.items():
             if plain[name] == nothing:
                 del plain[name]
@@ -113,7 +113,7 @@ class Identity:
         """H and W of what the data set holds in memory."""
         return self.stored_size or self.image_size
 
-    @property
+    @cached_property
     def name(self) -> str:
         """Name of its folder: readable, and unique by the key at its end."""
         parts = [
@@ -128,9 +128,11 @@ class Identity:
         return re.sub(r"[^\w.+-]", "-", "_".join(_clip(part) for part in parts), flags=re.ASCII)
 
 
-def _kept(fields: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    """Without `Phase.elsewhere`: what came of it is there."""
-    found = {name: value for name, value in fields if name != "elsewhere"}
+def _fields_of(one: Any) -> dict[str, Any]:
+    """Of a dataclass or a mapping, without `Phase.elsewhere`: what came of it is there."""
+    if isinstance(one, Mapping):
+        return dict(one)
+    found = {field.name: getattr(one, field.name) for field in fields(one) if field.name != "elsewhere"}
     return {name: value for name, value in found.items() if name not in LATER_OF_PHASES or value}
 
 

@@ -55,6 +55,7 @@ def versions() -> Mapping[str, str]:
     return {"python": platform.python_version()} | {package: installed(package) for package in PACKAGES}
 
 
+@cache
 def installed(package: str) -> str:
     """Version of a package, or "not installed"."""
     try:

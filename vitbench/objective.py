@@ -91,6 +91,8 @@ class Objective:
         Args:
             arguments: per term name, values of its arguments.
         """
+        if not any(summand.term.arguments for summand in self):
+            return self
         return Objective(
             summands=tuple(
                 replace(

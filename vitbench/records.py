@@ -5,6 +5,7 @@ beside it the checkpoint while it is under way and the weights when it is done. 
 """
 
 import contextlib
+import hashlib
 import json
 import os
 import re
@@ -28,6 +29,8 @@ from vitbench.metrics import METRICS
 SCHEMA = 1
 KINDS = ("run", "pretraining", "size", "inference", "training")
 CHECKSUM = "checksum"  # in a file's provenance, where versions that know of none pass it over
+_CHECKSUM_LINE = re.compile(rf'\n  "{CHECKSUM}": "([0-9a-f]{{64}})",')
+_COMMA, _BREAK = re.compile(r",\n *"), re.compile(r"\n *")
 LEFTOVERS = (".*.part", ".tmp*")  # of `write_atomically`, and of safetensors, which writes beside its file, too
 
 
@@ -198,8 +201,11 @@ def parse(text: str) -> Record:
     Raises:
         ValueError: saying in one line what is wrong with it.
     """
+    # What is as it was written has no name twice; looking for them and at the checksum takes most of the time.
+    is_untouched = _is_untouched(text)
     try:
-        content = json.loads(text, parse_constant=_refuse, object_pairs_hook=_unique)
+        hook = None if is_untouched else _unique
+        content = json.loads(text, parse_constant=_refuse, object_pairs_hook=hook)
     except json.JSONDecodeError as error:
         if error.msg == "Extra data":
             raise ValueError(f"it goes on after its end (line {error.lineno}): two records in one file?") from None
@@ -218,9 +224,22 @@ def parse(text: str) -> Record:
         raise ValueError(f"it is damaged: {error}") from None
     except KeyError as error:
         raise ValueError(f"it is damaged: it says nothing of {error}") from None
-    if checksum not in (None, digest(content)):
+    if not is_untouched and checksum not in (None, digest(content)):
         raise ValueError("it was changed after it was written: its checksum is that of another content")
     return record
+
+
+def _is_untouched(text: str) -> bool:
+    """Whether a text is to the letter what `text_of` wrote, by the checksum in it.
+
+    That is of the same JSON on one line; no string of JSON has a line break in it.
+    """
+    found = _CHECKSUM_LINE.search(text)
+    if found is None:
+        return False
+    rest = text[: found.start()] + text[found.end() :]
+    line = _BREAK.sub("", _COMMA.sub(", ", rest))
+    return hashlib.sha256(line.encode()).hexdigest() == found[1]
 
 
 def _refuse(constant: str) -> float:
@@ -260,7 +279,7 @@ def _check_details(details: Mapping[str, Any]) -> None:
     _expect("correct", details.get("correct", {}), dict)
     curves = details.get("curves", [])
     _expect("curves", curves, list)
-    for curve in curves:
+    for curve in (one for one in curves if not isinstance(one, dict)):
         _expect("a curve", curve, dict)
 
 

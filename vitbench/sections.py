@@ -195,6 +195,7 @@ def _refuse_wide(value: Any) -> None:
         raise ValueError(value)
 
 
+@cache
 def _setting(key: str) -> re.Pattern[str]:
     """What sets a key: `key = …`, also within braces, or a heading."""
     return re.compile(rf"""(?:^|[\s{{,.\[])["']?{re.escape(key)}["']?\s*[=.\]]""")

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 
 from vitbench import leaves
 from vitbench.case import Budget, Case, Model
@@ -174,6 +175,8 @@ def _once(cases: Iterable[Case]) -> list[Case]:
     found: dict[str, Case] = {}
     for case in cases:
         first = found.setdefault(case.id, case)
+        if first is case:
+            continue
         ours, theirs = (f"{one.model.full}, {one.objective}, {one.dataset}" for one in (case, first))
         if ours != theirs:
             raise UserError(f"two experiments have the id {case.id}: {theirs!r} and {ours!r}; leave one of them out")
@@ -181,8 +184,13 @@ def _once(cases: Iterable[Case]) -> list[Case]:
 
 
 def _untabled(case: Case, table: str) -> Case:
-    objective = Objective(summands=case.objective.without_arguments(case.defaults).unweighted().summands)
-    return replace(case, table=table, objective=objective, claims=(), reading="")
+    return replace(case, table=table, objective=_unweighted(case.plain_notation), claims=(), reading="")
+
+
+@cache
+def _unweighted(notation: str) -> Objective:
+    """The terms of an objective, which all cases of it share."""
+    return parse(notation).unweighted()
 
 
 def sort_key(case: Case) -> tuple[str, ...]:

@@ -200,7 +200,7 @@ def write_report(session: Session, folder: Path) -> Path:
     sharing: dict[str, tuple[Identity, list[Case]]] = {}
     for case, identity in wanted(session, cases):
         sharing.setdefault(identity.key, (identity, []))[1].append(case)
-    root = folder.resolve()
+    records = _link(session.store.root / "runs", folder.resolve())
     for identity, owners in sharing.values():
         record = session.store.read(identity)
         if record is not None:
@@ -209,7 +209,7 @@ def write_report(session: Session, folder: Path) -> Path:
                 measured += baselines.measurements(case, record, machine="")
                 if cell in shown:
                     found.take(record, session.store.folder(identity), machine="")
-            links[record.key[:12]] = _link(session.store.folder(identity) / "record.json", root)
+            links[record.key[:12]] = f"{records}/{quote(identity.name)}/record.json"
     session.store.note_misplaced()
     material = Material(
         papers=list(session.papers.values()),

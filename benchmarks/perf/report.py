@@ -1,16 +1,16 @@
 """Seconds that rendering takes: of recorded baselines by `vitbench report`, and of a runs directory after a session.
 
 Records are made up: real runs of the papers' own budget over seeds, with curves and correctness bits as long as real
-ones. Everything is timed as a whole process, from its start to its end.
+ones. Everything is timed as a whole process, from its start to its end; making the records takes longer than that.
 
 To be reached, else it exits with 1: 1,000 records in at most 3 s and 10,000 in at most 15 s, without importing torch.
 
-    python benchmarks/perf/report.py                  a minute on one core
+    python benchmarks/perf/report.py                  three minutes on one core
     python benchmarks/perf/report.py --profile 1000   where the time goes
 """
 
 import argparse
-import json
+import os
 import random
 import resource
 import subprocess
@@ -18,14 +18,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import asdict
 from itertools import count, islice
 from pathlib import Path
 
 from vitbench import baselines, papers
 from vitbench.case import Budget, Case
 from vitbench.identity import Identity, of_run
-from vitbench.records import Record
+from vitbench.records import Record, text_of
 from vitbench.selection import Selection
 
 GOALS = {1_000: 3.0, 10_000: 15.0}
@@ -60,15 +59,13 @@ SHOWN = "pstats.Stats(profile).sort_stats('cumulative').print_stats(45)\n"
 
 def made(number: int) -> Iterator[tuple[Case, Identity, Record]]:
     """So many records, each of another run, all cases of a seed before the next one."""
-    cases: list[Case] = []
-    known: set[str] = set()
+    cases: dict[str, tuple[Case, Identity]] = {}
     for case in Selection(budget=Budget.PAPER).cases(papers.load_all()):
         for one in case.needed(Budget.PAPER):
-            if (key := of_run(one, budget=Budget.PAPER).key) not in known:
-                known.add(key)
-                cases.append(one)
+            first = of_run(one, budget=Budget.PAPER)
+            cases.setdefault(first.key, (one, first))
     draw = random.Random(0)
-    all_seeds = ((case, of_run(case, budget=Budget.PAPER, seed=seed)) for seed in count() for case in cases)
+    all_seeds = ((case, first.under(seed)) for seed in count() for case, first in cases.values())
     for case, identity in islice(all_seeds, number):
         yield case, identity, _record(identity, draw)
 
@@ -100,7 +97,7 @@ def fill(number: int, folder: Path) -> int:
         rows.setdefault(case.paper, []).extend(baselines.measurements(case, record, machine="card"))
         path = folder / "runs" / "runs" / identity.name / "record.json"
         path.parent.mkdir(parents=True)
-        path.write_text(json.dumps(asdict(record), indent=1, sort_keys=True), encoding="utf-8")
+        path.write_text(text_of(record), encoding="utf-8")
         seeds = max(seeds, identity.seed + 1)
     for measured in rows.values():
         baselines.save(folder / "recorded", measured)
@@ -135,7 +132,9 @@ def main() -> None:
                     continue
                 taken, spent = seconds(code)
                 missed |= taken > goal
-                shown = f"{taken:6.2f} s (at most {goal:g}), {spent:.2f} of them on the processor"
+                shown = (
+                    f"{taken:6.2f} s (at most {goal:g}), {spent:.2f} on the processor, load {os.getloadavg()[0]:.1f}"
+                )
                 print(f"{number:6} records, {name:18}  {shown}", flush=True)
     sys.exit(int(missed))
 

@@ -167,3 +167,10 @@ def test_budgets_are_those_under_which_a_paper_was_trained(measured):
         ]
     )
     assert results.budgets("small2026") == ["quick", "short"]
+
+
+def test_what_is_worked_out_once_is_handed_on(measured):
+    results, made = Results([measured("vit", "ce", "cifar10", 61.0)]), []
+    for _ in range(2):
+        assert results.once(("what", "paper"), lambda: made.append(1) or len(made)) == 1
+    assert results.once(("what", "quick"), lambda: made.append(1) or len(made)) == 2

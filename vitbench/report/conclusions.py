@@ -22,6 +22,10 @@ NOT_PRINTED = "no number"
 
 def conclusion_table(paper: Paper, results: Results, budgets: Sequence[str]) -> Grid:
     """The paper's own conclusions, held against its printed numbers and against ours, a column per protocol."""
+    return results.once(("conclusions", paper.name, *budgets), lambda: _conclusion_table(paper, results, budgets))
+
+
+def _conclusion_table(paper: Paper, results: Results, budgets: Sequence[str]) -> Grid:
     tables = {table.id: table for table in paper.tables}
     protocols = _protocols(paper)
     read: dict[tuple[str, str], list[list[Case]]] = {

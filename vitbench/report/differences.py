@@ -53,6 +53,10 @@ class Difference:
 
 def differences(paper: Paper, results: Results, budgets: Sequence[str]) -> list[Difference]:
     """Every printed number of a run that was measured, once for each recipe that reads it, with all its tables."""
+    return results.once(("differences", paper.name, *budgets), lambda: _differences(paper, results, budgets))
+
+
+def _differences(paper: Paper, results: Results, budgets: Sequence[str]) -> list[Difference]:
     found: dict[tuple[object, ...], list[Difference]] = {}
     for one in (one for budget in budgets for one in _of(paper, results, budget)):
         cell = one.cell

@@ -3,9 +3,12 @@
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from vitbench.curves import Curve, convergence_epoch
 from vitbench.report.plot import COLOURS, NEUTRAL, Panel, Plot, Series, styled
+
+Mean = tuple[list[int], list[float], list[float], list[float]]
 
 NAMES = {"accuracies": "test accuracy (%)", "knn": "k-NN accuracy (%)", "losses": "training loss"}
 
@@ -25,8 +28,17 @@ class Line:
     printed: float | None = None
     untrained: float | None = None
 
-    def mean(self, quantity: str) -> tuple[list[int], list[float], list[float], list[float]]:
+    def mean(self, quantity: str) -> "Mean":
         """Epochs that all seeds know, and of "losses", "accuracies" or "knn" the mean, the least and the greatest."""
+        if quantity not in self._means:
+            self._means[quantity] = self._mean(quantity)
+        return self._means[quantity]
+
+    @cached_property
+    def _means(self) -> "dict[str, Mean]":
+        return {}
+
+    def _mean(self, quantity: str) -> "Mean":
         by_epoch = [dict(zip(one.epochs, getattr(one, quantity), strict=False)) for one in self.curves]
         epochs = [epoch for epoch in by_epoch[0] if all(one.get(epoch) is not None for one in by_epoch)]
         values = [[one[epoch] for one in by_epoch] for epoch in epochs]

@@ -1,83 +1,121 @@
 """Pictures of a report, as PNG whose pixels are those of the images.
 
-The one module that needs matplotlib. It keeps no state of pyplot, reads no settings of the user's, and makes the same
-bytes of the same content, so that a file changes only where what it shows does.
+Put together by Pillow, with its own font: the same content makes the same bytes on every machine that has its version,
+which stands in the file.
 """
 
 import io
-from collections.abc import Callable, Mapping, Sequence
-from functools import wraps
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypeVar
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from vitbench.pictures import KINDS, Pictures
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from PIL.Image import Image
 
     from vitbench.pictures import Array
 
-Drawn: TypeAlias = "Figure"
-P = ParamSpec("P")
-T = TypeVar("T")
-
-STYLE = {
-    "text.parse_math": False,  # a dollar sign in a name is one
-    "font.size": 9,
-}
-DPI = 100
 MOST_ROWS = 5  # epochs of an evolution
 SIDE, GAP = 96, 4  # pixels: about what an image is enlarged to, and between images
+SIZE = 14  # of letters, in pixels
 
 
-def styled(draw: Callable[P, T]) -> Callable[P, T]:
-    """Draw in our style, whatever the user's is."""
+@dataclass(kw_only=True)
+class Picture:
+    """Images on white, beside and below each other, with names.
 
-    @wraps(draw)
-    def within(*arguments: P.args, **options: P.kwargs) -> T:
-        from matplotlib import style
+    Args:
+        own: H and W in pixels of the images.
+        left, top: margins in pixels.
 
-        with style.context(["default", STYLE]):
-            return draw(*arguments, **options)
-
-    return within
-
-
-@styled
-def encoded(figure: "Figure") -> bytes:
-    """A figure as the content of a file."""
-    file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=DPI, pil_kwargs={"optimize": True})
-    return file.getvalue()
-
-
-@styled
-def triplets(pictures: Pictures) -> "Figure":
-    """Each image as it was, as the network saw it and as it was restored; two triplets a row.
-
-    An image's pixels become squares of whole pixels, so what is seen is what there was.
+    Attributes:
+        images: enlarged, (H, W, 3), each with its upper left corner.
+        texts: each with its place, and with what of it stands there, as Pillow names it.
     """
-    canvas = _Canvas(pictures, left=GAP, top=22)
-    wide = 3 * canvas.step + 3 * GAP
+
+    own: int
+    left: int
+    top: int
+    images: list[tuple["Array", int, int]] = field(default_factory=list)
+    texts: list[tuple[str, int, int, str]] = field(default_factory=list)
+
+    @property
+    def scale(self) -> int:
+        """What an image is enlarged by: its pixels become squares of so many, so what is seen is what there was."""
+        return max(1, SIDE // self.own)
+
+    @property
+    def side(self) -> int:
+        """Of an enlarged image, in pixels."""
+        return self.scale * self.own
+
+    @property
+    def step(self) -> int:
+        """From an image to the next."""
+        return self.side + GAP
+
+    def put(self, image: "Array", x: int, y: int) -> None:
+        """Place (3, H, W) with its upper left corner there, in pixels from the margins."""
+        large = image.repeat(self.scale, axis=1).repeat(self.scale, axis=2)
+        self.images.append((large.transpose(1, 2, 0), self.left + x, self.top + y))
+
+    def write(self, text: str, x: int, y: int, *, anchor: str) -> None:
+        """Place a text, likewise.
+
+        Args:
+            anchor: of the text, such as "rm": its right end, at half its height.
+        """
+        self.texts.append((text, self.left + x, self.top + y, anchor))
+
+    def drawn(self) -> "Image":
+        """As large as what was placed."""
+        from PIL import Image, ImageDraw, ImageFont
+
+        width = max(x for _, x, _ in self.images) + self.side + GAP
+        height = max(y for _, _, y in self.images) + self.side + GAP
+        page = Image.new("RGB", (width, height), "white")
+        for image, x, y in self.images:
+            page.paste(Image.fromarray(image), (x, y))
+        pen, font = ImageDraw.Draw(page), ImageFont.load_default(SIZE)
+        for text, x, y, anchor in self.texts:
+            pen.text((x, y), text, fill="black", font=font, anchor=anchor)
+        return page
+
+    def content(self) -> bytes:
+        """As a file."""
+        from PIL import __version__
+        from PIL.PngImagePlugin import PngInfo
+
+        file, made_by = io.BytesIO(), PngInfo()
+        made_by.add_text("Software", f"Pillow {__version__}")
+        self.drawn().save(file, format="png", pnginfo=made_by)
+        return file.getvalue()
+
+
+def triplets(pictures: Pictures) -> Picture:
+    """Each image as it was, as the network saw it and as it was restored; two triplets a row."""
+    picture = Picture(own=pictures.original.shape[-1], left=GAP, top=22)
+    wide = 3 * picture.step + 3 * GAP
     columns = min(2, len(pictures.original))
     for number in range(len(pictures.original)):
         row, column = divmod(number, columns)
         for place, kind in enumerate(KINDS):
-            x = column * wide + place * canvas.step
-            canvas.put(getattr(pictures, kind)[number], x, row * canvas.step)
+            x = column * wide + place * picture.step
+            picture.put(getattr(pictures, kind)[number], x, row * picture.step)
             if row == 0:
-                canvas.write(kind, x + canvas.side / 2, -6, ha="center", va="bottom")
-    return canvas.figure()
+                picture.write(kind, x + picture.side // 2, -7, anchor="ms")
+    return picture
 
 
-@styled
-def evolution(by_epoch: Mapping[int, Pictures]) -> "Figure":
+def evolution(by_epoch: Mapping[int, Pictures]) -> Picture:
     """How the same images were restored after some of the epochs: a row each, below the originals.
 
     What the network saw stands above them, once if it was the same at all epochs, else above each.
     """
     epochs = _spread(sorted(by_epoch))
     last = by_epoch[epochs[-1]].few(6)
-    canvas = _Canvas(last, left=74, top=GAP)
+    picture = Picture(own=last.original.shape[-1], left=90, top=GAP)
     rows: list[tuple[str, Array]] = [("original", last.original)]
     for epoch in epochs:
         now = by_epoch[epoch].few(6)
@@ -86,56 +124,12 @@ def evolution(by_epoch: Mapping[int, Pictures]) -> "Figure":
         rows.append((f"epoch {epoch}", now.restored))
     for row, (label, images) in enumerate(rows):
         for column, image in enumerate(images):
-            canvas.put(image, column * canvas.step, row * canvas.step)
-        canvas.write(label, -6, row * canvas.step + canvas.side / 2, ha="right", va="center")
-    return canvas.figure()
+            picture.put(image, column * picture.step, row * picture.step)
+        picture.write(label, -8, row * picture.step + picture.side // 2, anchor="rm")
+    return picture
 
 
 def _spread(epochs: Sequence[int]) -> list[int]:
     """At most `MOST_ROWS` of them, evenly spread, the first and the last among them."""
     most = min(len(epochs), MOST_ROWS)
     return [epochs[round(number * (len(epochs) - 1) / max(1, most - 1))] for number in range(most)]
-
-
-class _Canvas:
-    """A figure that images are put on, pixel by pixel.
-
-    Args:
-        pictures: of the images' size.
-        left, top: margins in pixels.
-
-    Attributes:
-        side: of an enlarged image, in pixels; a whole multiple of its own.
-        step: from an image to the next.
-    """
-
-    def __init__(self, pictures: Pictures, *, left: int, top: int) -> None:
-        own = pictures.original.shape[-1]
-        self.scale = max(1, SIDE // own)
-        self.side = self.scale * own
-        self.step = self.side + GAP
-        self.left, self.top = left, top
-        self.images: list[tuple[Array, int, int]] = []
-        self.texts: list[tuple[str, float, float, dict[str, Any]]] = []
-
-    def put(self, image: "Array", x: int, y: int) -> None:
-        """Place (3, H, W) with its upper left corner there, in pixels from the margins."""
-        large = image.repeat(self.scale, axis=1).repeat(self.scale, axis=2)
-        self.images.append((large.transpose(1, 2, 0), self.left + x, self.top + y))
-
-    def write(self, text: str, x: float, y: float, **options: Any) -> None:
-        """Place a text, likewise."""
-        self.texts.append((text, self.left + x, self.top + y, options))
-
-    def figure(self) -> "Figure":
-        """As large as what was placed."""
-        from matplotlib.figure import Figure
-
-        width = max(x for _, x, _ in self.images) + self.side + GAP
-        height = max(y for _, _, y in self.images) + self.side + GAP
-        figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI)
-        for image, x, y in self.images:
-            figure.figimage(image, x, height - y - self.side, origin="upper")
-        for text, across, down, options in self.texts:
-            figure.text(across / width, 1 - down / height, text, **options)
-        return figure

@@ -39,12 +39,11 @@ class Drawing:
     name: str
     alt: str
     caption: str
-    make: "Callable[[], Plot | figures.Drawn]"
+    make: Callable[[], Plot | figures.Picture]
 
     def content(self) -> bytes:
         """Of its file."""
-        made = self.make()
-        return made.content() if isinstance(made, Plot) else figures.encoded(made)
+        return self.make().content()
 
 
 def drawings(paper: Paper, cases: Mapping[Budget, Sequence[Case]], results: Results, kept: Kept) -> Iterator[Drawing]:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vitbench.compare import Z95
-from vitbench.statistics import CONFIDENCE, ROUNDING
+from vitbench.statistics import CONFIDENCE, ROUNDING, half_width
 
 SEEDS, IMAGES = "seeds", "test images"
 RATE = 1 - CONFIDENCE  # share of the pairs said to be told apart that may be alike
@@ -42,12 +42,10 @@ def interval(values: Sequence[float], images: int | None) -> Interval | None:
     """
     mean = statistics.fmean(values)
     if len(values) > 1:
-        if not _spreads(np.array(values)):
+        seeds = np.array(values)
+        if not _spreads(seeds):
             return None
-        from scipy.special import stdtrit
-
-        quantile = float(stdtrit(len(values) - 1, (1 + CONFIDENCE) / 2))
-        half = quantile * statistics.stdev(values) / math.sqrt(len(values))
+        half = half_width(float(seeds.std(ddof=1)), len(values), confidence=CONFIDENCE)
         return Interval(low=max(mean - half, 0.0), high=min(mean + half, 100.0), of=SEEDS)
     if not images:
         return None

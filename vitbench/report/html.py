@@ -31,6 +31,7 @@ NAME = "index.html"
 MOST = 1_900_000  # bytes of a page; figures that do not fit below it are linked
 FILTERS = ("paper", "dataset", "budget", "verdict")
 NOT_RUN = (str(compare.ClaimVerdict.NOT_RUN), PRINT_ONLY)
+PLACE = Markup("<!-- figures -->")  # which nothing else can write, for a name is escaped
 TYPES = {".svg": "image/svg+xml", ".png": "image/png"}
 
 
@@ -93,11 +94,12 @@ def page(
     content = _content(material, boards)
     template = environment.get_template("index.html.jinja")
     found = list(_figures(material, drawn or {}))
-    has_figures = "; figures: Matplotlib v" + installed("matplotlib") if found else ""
+    has_figures = "; pictures: Pillow " + installed("pillow") if found else ""
     content |= {name: _source(environment, file) for name, file in (("style", "style.css"), ("script", "script.js"))}
     content |= {"generator": f"vitbench{has_figures}"}
-    bare = len(template.render(content, figures=[]).encode())
-    return template.render(content, figures=list(_fitting(found, MOST - bare))) + "\n"
+    bare = template.render(content, figures=PLACE if found else "")
+    shown = list(_fitting(found, MOST - len(bare.encode())))
+    return bare.replace(PLACE, environment.get_template("figures.html.jinja").render(figures=shown)) + "\n"
 
 
 def _source(environment: Environment, name: str) -> Markup:

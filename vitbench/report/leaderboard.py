@@ -175,8 +175,11 @@ def chosen(
 
 def _rows(material: Material) -> Iterator[Row]:
     every, sizes, old = experiments(material), Sizes(material.results), stale(material)
-    for precision in sorted({one.precision for one in material.results} - {""}):
-        results = Results(one for one in material.results if one.precision in ("", precision))
+    precisions = sorted({one.precision for one in material.results} - {""})
+    for precision in precisions:
+        results = material.results
+        if len(precisions) > 1:
+            results = Results(one for one in material.results if one.precision in ("", precision))
         for one in every:
             # Every run has a last epoch; the best one is looked at where a source reports it.
             for selection in dict.fromkeys(("last", one.case.recipe.selection)):

@@ -8,6 +8,7 @@ import math
 import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from xml.sax.saxutils import escape
 
 # Okabe and Ito (2008), told apart by the colour-blind; each with a stroke and a marker of its own, for print in grey.
@@ -197,17 +198,21 @@ class _Axes:
     across: Pair
     down: Pair
 
+    @cached_property
+    def _limits(self) -> tuple[Pair, Pair]:
+        return _limits(self.panel, "x"), _limits(self.panel, "y")
+
     def place(self, x: float, y: float) -> Pair:
         """Pixels of a point."""
         return self._x(x), self._y(y)
 
     def _x(self, value: float) -> float:
-        low, high = _limits(self.panel, "x")
+        low, high = self._limits[0]
         share = _share(value, low, high, is_log=self.panel.is_log_x)
         return self.across[0] + share * (self.across[1] - self.across[0])
 
     def _y(self, value: float) -> float:
-        low, high = _limits(self.panel, "y")
+        low, high = self._limits[1]
         return self.down[1] - _share(value, low, high, is_log=self.panel.is_log) * (self.down[1] - self.down[0])
 
     def draw(self, edge: float) -> None:

@@ -1,16 +1,18 @@
 """Measurements by cell, with mean, spread and number of seeds: what every table of a report is made of."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from itertools import groupby
-from typing import Any
+from typing import Any, TypeVar
 
 from vitbench import statistics
 from vitbench.baselines import Measurement, cell_of
 from vitbench.case import Case
 from vitbench.metrics import METRICS
+
+T = TypeVar("T")
 
 NO_SPREAD = 1e-7  # percent that are rounding: accuracies on few images come in steps, which two seeds share by chance
 
@@ -90,6 +92,17 @@ class Results:
 
     def __iter__(self) -> Iterator[Measurement]:
         return iter(self.measurements)
+
+    def once(self, key: tuple[Any, ...], make: Callable[[], T]) -> T:
+        """What is worked out from these, once: several parts of a report show it.
+
+        Args:
+            key: of all else that it is made of; its first part says what it is.
+        """
+        if key not in self.memo:
+            self.memo[key] = make()
+        found: T = self.memo[key]
+        return found
 
     def places(self, paper: str, budget: str) -> list[Place]:
         """Where training steps or inference of a paper were timed."""

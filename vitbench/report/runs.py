@@ -33,6 +33,10 @@ def is_mixed(paper: Paper, results: Results) -> bool:
 
 
 def _runs(paper: Paper, results: Results) -> list[Measurement]:
+    return results.once(("runs", paper.name), lambda: _looked_up(paper, results))
+
+
+def _looked_up(paper: Paper, results: Results) -> list[Measurement]:
     own = [one for one in results if one.paper == paper.name]
     judged = {(*one.cell[:-1], one.seed) for one in own if one.metric == "accuracy"}
     # A pre-training has no accuracy; of every training there is a loss.

@@ -42,8 +42,12 @@ class Sweep:
         return any(cell.ours_gain for group in self.cells.values() for cell in group.values())
 
 
-def sweeps(paper: Paper, results: Results, budget: str) -> Iterator[Sweep]:
+def sweeps(paper: Paper, results: Results, budget: str) -> list[Sweep]:
     """Of each table that is one; of several recipes that read it those that measured something, else the first."""
+    return results.once(("sweeps", paper.name, budget), lambda: list(_sweeps(paper, results, budget)))
+
+
+def _sweeps(paper: Paper, results: Results, budget: str) -> Iterator[Sweep]:
     for table in paper.tables:
         for block in blocks(table):
             found = [one for recipe in block.recipes for one in _of(table, block.of(recipe), results, budget)]

@@ -36,6 +36,10 @@ class Point:
 
 def points(paper: Paper, results: Results, budget: str) -> dict[str, list[Point]]:
     """Per data set, of each network plain cross-entropy and the best of the other rows; those with most networks."""
+    return results.once(("trades", paper.name, budget), lambda: _points(paper, results, budget))
+
+
+def _points(paper: Paper, results: Results, budget: str) -> dict[str, list[Point]]:
     groups: dict[tuple[str, str, str], list[Cell]] = {}
     for table in paper.tables:
         for block in blocks(table):
