@@ -1,11 +1,13 @@
 """The end of a pytest session: outcomes gathered from all workers, the report, the tables, the exit code."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from vitbench import recording, stepsummary, summary
+from vitbench.case import Case
 from vitbench.errors import UserError
 from vitbench.recording import Update
 from vitbench.session import Session
@@ -72,24 +74,29 @@ class Ending:
 
     def _record(self, update: Update) -> bool:
         """Record what was selected; returns whether that could be done."""
-        kinds = {one["kind"] for one in self.payloads}
-        done = {one["id"] for one in self.payloads}
         cases = self.session.options.selection.cases(self.session.papers.values())
         try:
             self.recorded = recording.record(
                 self.session,
-                [case for case in cases if case.id in done],
+                cases,
                 name=update.name,
                 reason=update.reason,
                 out=update.out,
                 which=update.which,
-                kinds={*kinds, *(("pretraining",) if "run" in kinds else ())},
+                chosen=self._done(cases),
             )
         except (OSError, UserError, ValueError) as error:
             reason = summary.of_os_error(error, update.out) if isinstance(error, OSError) else str(error)
             self.session.store.problems.append(f"no baseline was recorded: {reason}")
             return False
         return True
+
+    def _done(self, cases: Iterable[Case]) -> set[recording.Chosen]:
+        """What came out in this session, with the plain baselines and pre-trainings that came along."""
+        done = {(one["kind"], one["id"]) for one in self.payloads if one["status"] not in ("skipped", "failed")}
+        budget = self.session.options.budget
+        needed = (one for case in cases if ("run", case.id) in done for one in case.needed(budget))
+        return done | {(one.recipe.kind, one.id) for one in needed}
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """The tables, what was set aside, where the report is, and how an interrupted session goes on."""
