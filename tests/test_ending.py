@@ -15,7 +15,7 @@ def test_an_accuracy_below_the_floor_fails_with_one_line_and_exit_code_10(suite,
     result.stdout.fnmatch_lines(
         [
             "floros2024/4.1/vit/ce/digits: accuracy is worse: measured 60, the floor is 92: -32; "
-            "repeat: pytest benchmarks -k 'test_accuracy and floros2024/4.1/vit/ce/digits' --fresh",
+            "repeat: pytest benchmarks -k 'test_accuracy[floros2024/4.1/vit/ce/digits]' --fresh",
         ]
     )
 

@@ -83,7 +83,7 @@ def test_a_gain_that_fell_beyond_chance_is_a_regression_and_says_what_it_rests_o
     assert found.line.startswith(
         f"{case().id}: gain is worse: measured 2, recorded 2026-11-01 0123456 of h200 4: -2.00 points (interval -2."
     )
-    assert found.line.endswith(f"; repeat: pytest benchmarks -k 'test_accuracy and {case().id}' --budget=short --fresh")
+    assert found.line.endswith(f"; repeat: pytest benchmarks -k 'test_accuracy[{case().id}]' --budget=short --fresh")
 
 
 @pytest.mark.parametrize(
@@ -123,6 +123,15 @@ def test_only_gains_at_the_same_seeds_are_differences():
     assert found.reference == pytest.approx(sum(GAINS[1:]) / 4)
 
 
+@pytest.mark.parametrize(
+    "known", [lines(case(), PLAIN), both(GAINS, PLAIN)[:5] + lines(case("ce"), PLAIN, machine="b")]
+)
+def test_a_gain_whose_baseline_nobody_recorded_there_is_new_and_no_pass(known):
+    found = judged(known, GAINS, fail_on_missing=True)
+    assert (found.verdict, found.fails) == (Verdict.NEW, True)
+    assert not judged(known, GAINS).fails
+
+
 def test_quality_crosses_machines_and_no_precision():
     assert judged(both(GAINS, machine="elsewhere", device="another card"), GAINS).verdict == Verdict.SAME
     assert judged(both(GAINS, precision="bf16"), GAINS) is None
@@ -154,8 +163,18 @@ def test_a_value_that_vanished_is_missing_whether_or_not_it_says_why():
 
 @pytest.mark.parametrize(("update", "fails"), [("", True), ("missing", True), ("changed", False), ("all", False)])
 def test_what_is_replaced_by_this_session_fails_nothing(update, fails):
-    found = judged(both(GAINS), [gain - 2 for gain in GAINS], update=update)
+    found = judged(both(GAINS), [gain - 2 for gain in GAINS], update=update, machine="h200")
     assert (found.verdict, found.fails) == (Verdict.WORSE, fails)
+
+
+@pytest.mark.parametrize("update", ["changed", "all"])
+def test_what_another_machine_recorded_is_not_replaced_and_still_fails(update):
+    found = judged(both(GAINS), [gain - 2 for gain in GAINS], update=update, machine="mine")
+    assert (found.verdict, found.fails) == (Verdict.WORSE, True)
+    (found,) = losses([1.1 * value for value in VALUES], options={"update": update, "machine": "mine"})
+    assert (found.verdict, found.fails) == (Verdict.WORSE, True)
+    (found,) = losses([1.1 * value for value in VALUES], options={"update": update, "machine": "h200"})
+    assert (found.verdict, found.fails) == (Verdict.WORSE, False)
 
 
 @pytest.mark.parametrize(("update", "fails"), [("", True), ("missing", False), ("changed", True), ("all", False)])
@@ -193,10 +212,10 @@ def test_seeds_are_added_until_the_sign_is_known_or_the_cap_is_reached(gains, mo
 VALUES = (0.200, 0.240, 0.270)
 
 
-def losses(now, then=VALUES, **changes):
+def losses(now, then=VALUES, options=None, **changes):
     """Findings of what the term of a case added to the loss of the first epoch."""
     known = lines(case(), [1.0] * len(then), metric="loss", **{"torch": "2.11.0"} | changes)
-    judge = session_of(None, recorded=known, **SHORT).judge
+    judge = session_of(None, recorded=known, **SHORT | (options or {})).judge
     kept = {("h200", one.key): {"drloc": (value,)} for one, value in zip(known, then, strict=True)}
     judge.samples.update(kept)
     session = session_of(None, **SHORT)

@@ -1,10 +1,14 @@
 """The plugin as its users meet it: which cases are collected, and which mistakes are refused."""
 
 import re
+import shlex
 
 import pytest
 
-from vitbench import errors, machine
+from vitbench import errors, judge, machine, papers
+from vitbench.case import Budget
+from vitbench.options import Options
+from vitbench.selection import Selection
 
 ID = re.compile(r"\[(floros2024/[^\]]+)\]")
 
@@ -48,6 +52,15 @@ def test_k_paper_and_model_selects_that_model(suite):
     names = collected(suite, "-k", "floros2024 and vit")
     assert names
     assert {name.split("/")[2] for name in names} == {"vit"}
+
+
+def test_the_command_that_repeats_a_case_selects_no_other(suite):
+    options = Options(selection=Selection(budget=Budget.SHORT))
+    name = "floros2024/4.1/vit/ce+0.1drloc/cifar10"  # which that on cifar100 begins with
+    case = next(one for one in options.selection.cases(papers.load_all()) if one.id == name)
+    program, folder, *arguments = shlex.split(judge.repeating(case, "accuracy", options))
+    assert (program, folder) == ("pytest", "benchmarks")
+    assert collected(suite, *arguments) == [name]
 
 
 NET = """

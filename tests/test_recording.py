@@ -6,7 +6,8 @@ import pytest
 
 from tests.conftest import PROVENANCE
 from vitbench import baselines, recording, samples
-from vitbench.errors import UserError
+from vitbench.errors import DataAbsent, UserError
+from vitbench.session import Session
 
 CASE = "test_accuracy and floros2024/4.1/vit/ce/digits"
 RECORD = ("--machine", "mine", "--reason", "a reason", "--recorded", "recorded")
@@ -71,6 +72,31 @@ def test_only_what_was_selected_is_recorded(suite, executed, pytester):
     update(suite, "all")
     found, _ = baselines.load_all(pytester.path / "recorded")
     assert {(one.objective, one.metric == "params") for one in found} == {("ce", False)}
+
+
+@pytest.mark.parametrize(
+    ("select", "metric"),
+    [("test_size and vit/ce/cifar10]", "params"), ("test_training and vit/ce+drloc/", "step_ratio")],
+)
+def test_sizes_and_timings_are_recorded_without_a_training(suite, executed, pytester, select, metric):
+    suite("-k", "test_accuracy and floros2024/4.1/vit")
+    result = update(suite, "all", select=f"floros2024 and {select}")
+    assert result.ret == 0
+    found, _ = baselines.load_all(pytester.path / "recorded")
+    assert metric in {one.metric for one in found}
+    assert "accuracy" not in {one.metric for one in found}
+
+
+def test_what_was_not_done_is_not_recorded_from_an_older_record(suite, executed, pytester, monkeypatch):
+    suite("-k", CASE)
+
+    def absent(*arguments):
+        raise DataAbsent("no data")
+
+    monkeypatch.setattr(Session, "accuracy", absent)
+    result = update(suite, "all")
+    result.stdout.fnmatch_lines(["note: no baseline was recorded: *holds no record of these cases*"])
+    assert not (pytester.path / "recorded").exists()
 
 
 def test_a_regression_that_is_replaced_fails_nothing_but_a_floor_does(suite, executed, pytester):

@@ -8,7 +8,7 @@ import pytest
 from markdown_it import MarkdownIt
 
 from tests.test_summary import NO_MEMORY, SKIPPED, done, finding
-from vitbench import stepsummary
+from vitbench import errors, stepsummary
 from vitbench.compare import Verdict
 from vitbench.summary import exit_code
 
@@ -36,9 +36,9 @@ def step(tmp_path, monkeypatch):
 
 
 def write(payloads, tmp_path, **changes):
-    plain = {"failures": 0, "budget": "short", "problems": [], "interrupted": False}
+    plain = {"failures": [], "budget": "short", "problems": [], "interrupted": False}
     given = plain | changes
-    return stepsummary.write(payloads, **{"code": exit_code(payloads, given["failures"])} | given)
+    return stepsummary.write(payloads, **{"code": exit_code(payloads, len(given["failures"]))} | given)
 
 
 def case(name="mine/1/vit/ce/digits", *findings, code=0, **changes):
@@ -76,7 +76,7 @@ def items(page):
         ([case(), NO_MEMORY], {}, "infrastructure (exit code 12): 2 cases, 1 not done, 1 without a failure*"),
         ([case(code=13)], {}, "undecided (exit code 13): 1 case, 1 undecided*"),
         ([case(), SKIPPED], {}, "pass: 2 cases, 1 not done*"),
-        ([case(code=10)], {"failures": 2}, "failed: 1 case, 1 worse, 2 failed otherwise*"),
+        ([case(code=10)], {"failures": ["a", "b"]}, "failed: 1 case, 1 worse, 2 failed otherwise*"),
         ([case()], {"code": 12}, "infrastructure (exit code 12): 1 case*"),
         ([case()], {"interrupted": True}, "interrupted, so far pass: 1 case*"),
         ([], {"interrupted": True}, "interrupted, so far pass: 0 cases*"),
@@ -90,6 +90,16 @@ def test_the_first_line_is_the_verdict_with_what_was_counted(step, tmp_path, pay
 
 
 # Findings
+
+
+def test_a_case_that_nothing_came_out_of_is_named_with_its_reason(step, suite, executed, monkeypatch):
+    executed.error = errors.NonFinite("the loss became nan at epoch 3, step 7 of 22")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(step))
+    assert suite("-k", "test_accuracy and floros2024/4.1/vit/ce/").ret == pytest.ExitCode.TESTS_FAILED
+    head, _, line, *_ = step.read_text().splitlines()
+    assert head.startswith("## vitbench: failed: 0 cases, 1 failed otherwise")
+    assert line.startswith("- **fails** benchmarks/test")
+    assert line.endswith("the loss became nan at epoch 3, step 7 of 22")
 
 
 def test_what_fails_comes_first_each_with_the_command_that_repeats_it(step, tmp_path):
@@ -142,7 +152,9 @@ def test_names_are_text_whatever_they_hold(step, tmp_path, name):
     write([case(name, finding(Verdict.WORSE, subject=name), code=10)], tmp_path, problems=[name])
     text = step.read_text()
     page = rendered(text)
-    shown = re.sub("[\x00\x1b\u202c\u202e]", lambda one: f"\\u{ord(one[0]):04x}", " ".join(name.split()))
+    shown = re.sub("[\u202c\u202e]", lambda one: f"\\u{ord(one[0]):04x}", " ".join(name.split()))
+    shown = re.sub("[\x00\x1b]", lambda one: f"\\x{ord(one[0]):02x}", shown)
+    page = re.sub("[\u2068\u2069]", "", page)  # around what is written from right to left
     assert cells(page)[0] == shown
     first, note = items(page)
     assert first.startswith(f"fails {shown}: accuracy is worse")
@@ -157,7 +169,7 @@ def test_names_are_text_whatever_they_hold(step, tmp_path, name):
 
 def test_half_of_a_surrogate_pair_is_written_too(step, tmp_path):
     assert write([case("a\udcffb")], tmp_path) == []
-    assert "a?b" in step.read_text(encoding="utf-8")
+    assert cells(rendered(step.read_text(encoding="utf-8")))[0] == r"a\udcffb"
 
 
 # The size

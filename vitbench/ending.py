@@ -1,11 +1,13 @@
 """The end of a pytest session: outcomes gathered from all workers, the report, the tables, the exit code."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from vitbench import recording, stepsummary, summary
+from vitbench.case import Case
 from vitbench.errors import UserError
 from vitbench.recording import Update
 from vitbench.session import Session
@@ -31,7 +33,7 @@ class Ending:
         self.update = update
         self.recorded: list[str] = []
         self.payloads: list[summary.Payload] = []
-        self.plain_failures = 0
+        self.failures: list[str] = []
         self.report: Path | None = None
         self.code: int | None = None
         self.started = self.interrupted = False
@@ -41,12 +43,13 @@ class Ending:
         self.started = self.started or is_case(nodeid)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Take in the payload of a test, or count a failure that none explains."""
+        """Take in the payload of a test, or note a failure that none explains."""
         found = [value for name, value in report.user_properties if name == summary.PROPERTY]
         if report.when == "call":
             self.payloads += [one for one in found if isinstance(one, dict)]
         if report.failed and not any(one["exit"] for one in self.payloads[-1:] if found):
-            self.plain_failures += 1
+            said = (report.longreprtext.strip() or "no reason was given").splitlines()
+            self.failures.append(f"{report.nodeid}: {said[-1]}")
 
     def pytest_keyboard_interrupt(self) -> None:
         """Note that somebody stopped it."""
@@ -63,7 +66,7 @@ class Ending:
             reason = summary.of_os_error(error, *folders) if isinstance(error, OSError) else str(error)
             self.session.store.problems.append(f"no report: {reason}")
         is_written = self.report is not None and (self.update is None or self._record(self.update))
-        self.code = summary.exit_code(self.payloads, self.plain_failures)
+        self.code = summary.exit_code(self.payloads, len(self.failures))
         if not is_written:
             self.code = summary.Exit.INFRASTRUCTURE
             session.exitstatus = self.code
@@ -72,18 +75,16 @@ class Ending:
 
     def _record(self, update: Update) -> bool:
         """Record what was selected; returns whether that could be done."""
-        kinds = {one["kind"] for one in self.payloads}
-        done = {one["id"] for one in self.payloads}
         cases = self.session.options.selection.cases(self.session.papers.values())
         try:
             self.recorded = recording.record(
                 self.session,
-                [case for case in cases if case.id in done],
+                cases,
                 name=update.name,
                 reason=update.reason,
                 out=update.out,
                 which=update.which,
-                kinds={*kinds, *(("pretraining",) if "run" in kinds else ())},
+                chosen=self._done(cases),
             )
         except (OSError, UserError, ValueError) as error:
             reason = summary.of_os_error(error, update.out) if isinstance(error, OSError) else str(error)
@@ -91,9 +92,16 @@ class Ending:
             return False
         return True
 
+    def _done(self, cases: Iterable[Case]) -> set[recording.Chosen]:
+        """What came out in this session, with the plain baselines and pre-trainings that came along."""
+        done = {(one["kind"], one["id"]) for one in self.payloads if one["status"] not in ("skipped", "failed")}
+        budget = self.session.options.budget
+        needed = (one for case in cases if ("run", case.id) in done for one in case.needed(budget))
+        return done | {(one.recipe.kind, one.id) for one in needed}
+
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """The tables, what was set aside, where the report is, and how an interrupted session goes on."""
-        if not self.payloads and not (self.started and self.interrupted):
+        if not self.payloads and not (self.started and (self.interrupted or self.failures)):
             return
         terminalreporter.section(f"vitbench, {self.session.options.budget} budget")
         for line in summary.lines(self.payloads):
@@ -103,7 +111,7 @@ class Ending:
         problems += stepsummary.write(
             self.payloads,
             code=self.code,
-            failures=self.plain_failures,
+            failures=self.failures,
             budget=self.session.options.budget,
             problems=problems,
             interrupted=self.interrupted,

@@ -107,6 +107,9 @@ class Judge:
             before = self._reference.valid(case.baseline, "accuracy", machine=machine)
             now = _minus(now, _by_seed(plain, "accuracy"))
             theirs = _minus(theirs, {seed: one.value for seed, one in before.items()})
+            if now and not theirs:
+                against = f"recorded of both it and its plain baseline at one seed on {machine}"
+                yield self._finding(case, name, Verdict.NEW, _mean(now), None, against)
         if now and theirs:
             from vitbench import gate  # imports scipy
 
@@ -114,7 +117,8 @@ class Judge:
             if judgement.gated:
                 last = max((known[seed] for seed in theirs), key=lambda one: one.date)
                 against = f"{told(last)} of {last.machine}"
-                yield self._tested(case, name, judgement, _mean(now), _mean(theirs), against)
+                informs = self._informs(last)
+                yield self._tested(case, name, judgement, _mean(now), _mean(theirs), against, informs=informs)
 
     def _losses(self, case: Case, records: Sequence[Record]) -> Iterator[Finding]:
         """What each term added to the loss of the first epoch: it tells a slip in a term that no accuracy shows."""
@@ -137,7 +141,8 @@ class Judge:
                 last = max(lines.values(), key=lambda one: one.date)
                 value, reference = (sum(one) / len(one) for one in (ours, theirs))
                 against = f"{told(last)} of {last.machine}"
-                yield self._tested(case, f"loss of {name}", judgement, value, reference, against)
+                informs = self._informs(last)
+                yield self._tested(case, f"loss of {name}", judgement, value, reference, against, informs=informs)
 
     def _samples_of(self, record: Record) -> Samples:
         try:
@@ -238,6 +243,10 @@ class Judge:
 
     # Findings
 
+    def _informs(self, reference: Measurement) -> bool | None:
+        """False where the reference is another machine's, which this session replaces by nothing."""
+        return None if reference.machine == self.options.machine else False
+
     def _tested(
         self,
         case: Case,
@@ -294,9 +303,9 @@ class Judge:
 
 
 def repeating(case: Case, metric: str, options: Options) -> str:
-    """The command that measures a metric of a case again."""
+    """The command that measures a metric of a case again, and of no other: `cifar10` is in `cifar100`."""
     test = "test_size" if metric in COUNTED else "test_training" if metric == "step_ratio" else "test_accuracy"
-    return shlex.join(["pytest", "benchmarks", "-k", f"{test} and {case.id}", *options.arguments(), "--fresh"])
+    return shlex.join(["pytest", "benchmarks", "-k", f"{test}[{case.id}]", *options.arguments(), "--fresh"])
 
 
 def invalid(case: Case, records: Iterable[Record]) -> Iterator[Finding]:

@@ -20,6 +20,7 @@ from vitbench.session import Session
 
 REASONS = "reasons.csv"  # in the folder of the recorded baselines
 WHICH = ("changed", "missing", "all")
+Chosen = tuple[str, str]  # the kind of a record, and the id of its case
 LEAST_SHARE = 0.04  # of a timing's value that has to change: what the gate calls slower, see `vitbench.gate`
 
 
@@ -69,7 +70,7 @@ def record(
     out: Path,
     device: str | None = None,
     which: str = "all",
-    kinds: Collection[str] = (),
+    chosen: Collection[Chosen] | None = None,
 ) -> list[str]:
     """Add the records of cases to the baselines; returns a line for each file, and for what could not be taken.
 
@@ -80,13 +81,13 @@ def record(
         device: where the records are of several, whose to take.
         which: "missing" takes what nothing is recorded of, "changed" what is recorded with another value or by another
             version, "all" takes everything.
-        kinds: of records, such as "size"; empty for all.
+        chosen: which records, of what these cases need; None for all.
 
     Raises:
         UserError: if there is nothing to take, or it was made of uncommitted changes.
     """
     check(name, reason)
-    measured, found, sampled = _held(session, cases, name, kinds)
+    measured, found, sampled = _held(session, cases, name, chosen)
     measured = _of_one_device(measured, device)
     if not measured:
         raise UserError(
@@ -123,7 +124,7 @@ def _keep_reason(out: Path, name: str, reason: str, taken: Sequence[Measurement]
 
 
 def _held(
-    session: Session, cases: Sequence[Case], name: str, kinds: Collection[str]
+    session: Session, cases: Sequence[Case], name: str, chosen: Collection[Chosen] | None
 ) -> tuple[list[Measurement], kept.Kept, dict[samples.Run, samples.Samples]]:
     """What the records of a runs directory hold, under the name of a machine."""
     budget = session.options.budget
@@ -131,8 +132,9 @@ def _held(
     sampled: dict[samples.Run, samples.Samples] = {}
     measured: list[Measurement] = []
     for case, identity in summary.wanted(session, cases):
-        record = session.store.read(identity)
-        if record is None or (kinds and record.kind not in kinds):
+        is_chosen = chosen is None or (identity.kind, case.id) in chosen
+        record = session.store.read(identity) if is_chosen else None
+        if record is None:
             continue
         measured += baselines.measurements(case, record, machine=name)
         try:
@@ -142,7 +144,7 @@ def _held(
             raise UserError(f"{folder / 'record.json'}: {error}; run it with --fresh, then record again") from None
         if baselines.cell_of(case, budget, "loss")[:-1] in shown:
             found.take(record, session.store.folder(identity), machine=name)
-    return measured, found, sampled
+    return list(dict.fromkeys(measured)), found, sampled  # a plain baseline is needed again and again
 
 
 def _of_one_device(measured: Sequence[Measurement], wanted: str | None) -> list[Measurement]:

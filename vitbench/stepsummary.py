@@ -42,7 +42,7 @@ def write(
     payloads: Sequence[Payload],
     *,
     code: int | None,
-    failures: int,
+    failures: Sequence[str],
     budget: str,
     problems: Sequence[str],
     interrupted: bool,
@@ -51,17 +51,17 @@ def write(
 
     Args:
         code: of the session's end, None for pytest's own.
-        failures: failed tests that no outcome explains.
+        failures: a line for each failed test that no outcome explains, such as of a loss that became NaN.
         problems: what was set aside, and the like.
     """
     name = os.environ.get(VARIABLE)
     if not name:
         return []
     path = Path(name)
-    head = verdict(payloads, code=code, failures=failures, budget=budget, interrupted=interrupted)
+    head = verdict(payloads, code=code, failures=len(failures), budget=budget, interrupted=interrupted)
     try:
         page = _Page(LIMIT - (path.stat().st_size if path.exists() else 0))
-        _fill(page, head, payloads, problems)
+        _fill(page, head, payloads, failures, problems)
         with path.open("ab") as file:
             file.write(page.content)
     except OSError as error:
@@ -114,10 +114,13 @@ class _Page:
             self.content += f"\n**{said}**\n".encode()
 
 
-def _fill(page: _Page, head: str, payloads: Sequence[Payload], problems: Sequence[str]) -> None:
+def _fill(
+    page: _Page, head: str, payloads: Sequence[Payload], failures: Sequence[str], problems: Sequence[str]
+) -> None:
     if not page.add(f"{head}\n\n"):
         return
-    lines = [*_findings(payloads), *(f"- note: {_text(one)}" for one in problems)]
+    failed = (f"- **fails** {_text(one)}" for one in failures)
+    lines = [*failed, *_findings(payloads), *(f"- note: {_text(one)}" for one in problems)]
     for number, line in enumerate(lines):
         if not page.add(f"{line}\n"):
             page.close([f"{len(lines) - number} of {len(lines)} findings and notes", "all tables"])
@@ -163,22 +166,15 @@ def _add_table(page: _Page, heading: str, grid: Grid) -> int:
     return kept
 
 
-def _line(text: str, longest: int) -> str:
-    """On one line and not too long; what cannot be seen, or turns the direction of text, as its number."""
-    line = re.sub(r"\s+", " ", text).strip()
-    line = line if len(line) <= longest else f"{line[:longest]}…"
-    hidden = r"[\x00-\x1f\x7f-\x9f\u200b\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]"
-    return re.sub(hidden, lambda found: f"\\u{ord(found[0]):04x}", line)
-
-
 def _text(text: str, *, longest: int = LONGEST) -> str:
-    """Plain text as Markdown has to write it; links, mentions, formulas and emoji are text as well."""
-    escaped = markdown.escaped(_line(text, longest))
-    return re.sub(r"[_~$@:]", lambda found: f"&#{ord(found[0])};", escaped)
+    """Plain text as Markdown has to write it; mentions, formulas and emoji are text as well."""
+    return re.sub(r"[$@:]", lambda found: f"&#{ord(found[0])};", markdown.escaped(_cut(text, longest)))
 
 
 def _code(text: str) -> str:
-    """Code as Markdown has to write it, between more backticks than it has itself."""
-    line = _line(text, LONGEST)
-    ticks = "`" * (1 + max(map(len, re.findall("`+", line)), default=0))
-    return f"{ticks} {line} {ticks}"
+    return markdown.code(_cut(text, LONGEST))
+
+
+def _cut(text: str, longest: int) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= longest else f"{line[:longest]}…"
