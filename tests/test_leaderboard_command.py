@@ -78,6 +78,9 @@ def test_what_was_recorded_elsewhere_is_shown_and_a_broken_line_named(capsys, tm
         (("--dataset", "cifar1"), "did you mean cifar10"),
         (("--max-params", "0"), "--max-params: expected a number above 0"),
         (("--max-macs", "nan"), "--max-macs: expected a number above 0"),
+        (("--recorded", "not/there"), "not/there holds no measurement that can be read; name a folder with"),
+        (("--out", ""), "--out is empty; name a file"),
+        (("--out", str(RECORDED)), "is a folder; name a file"),
     ],
 )
 def test_a_mistake_is_one_line(capsys, arguments, message):
