@@ -179,8 +179,8 @@ def save(folder: Path, new: Iterable[Measurement]) -> list[Path]:
     """Add measurements to the files of their machines and papers, to all or to none; a newer one replaces its cell's.
 
     Raises:
-        UserError: if an existing file has a line that cannot be read, which saving would lose, or a machine's name
-            cannot be that of a folder.
+        UserError: if an existing file has a line that cannot be read, which saving would lose, a new one could not be
+            read again, or a machine's name cannot be that of a folder.
     """
     grouped: dict[Path, list[Measurement]] = {}
     for one in new:
@@ -211,9 +211,25 @@ def _added(path: Path, added: Iterable[Measurement], old: Iterable[Measurement])
     _check_device(path, added, old)
     kept = {slot(one): one for one in old if (one.machine, one.paper) == (path.parent.name, path.stem)}
     for one in added:
+        _check_line(one, path)
         if slot(one) not in kept or kept[slot(one)].date <= one.date:
             kept[slot(one)] = one
     return _text([one for _, one in sorted(kept.items())])
+
+
+def _check_line(one: Measurement, path: Path) -> None:
+    """Refuse to write what could not be read again, such as a date that is none in a record of elsewhere.
+
+    Raises:
+        UserError: naming the run.
+    """
+    _, *lines = _text([one]).splitlines()
+    try:
+        if len(lines) != 1:
+            raise ValueError("a value has a line break")
+        _read(lines[0], path)
+    except (ValueError, csv.Error) as error:
+        raise UserError(f"the record of run {one.key} cannot be recorded: {error}; run it with --fresh") from None
 
 
 def _check_device(path: Path, added: Iterable[Measurement], old: Iterable[Measurement]) -> None:

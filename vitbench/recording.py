@@ -103,7 +103,8 @@ def record(
     paths = [*baselines.save(out, taken), *kept.save(out, found, taken)]
     with baselines.writing(out):
         paths += [*_save_samples(out, sampled, taken), _keep_reason(out, name, reason, taken)]
-    return [*(f"{path}: {reason}" for path in paths), *(f"vitbench: {problem}" for problem in found.problems)]
+    why = " ".join(reason.split())
+    return [*(f"{path}: {why}" for path in paths), *(f"vitbench: {problem}" for problem in found.problems)]
 
 
 def _check_beside(out: Path, taken: Iterable[Measurement]) -> None:
