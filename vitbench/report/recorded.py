@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from vitbench import identity
+from vitbench import identity, leaves
 from vitbench.baselines import Measurement
 from vitbench.case import Budget, Case
 from vitbench.compare import Finding, Verdict
@@ -25,7 +25,8 @@ def material(
         problems: one line for each file or line that was left out.
         kept: curves and pictures beside the baselines.
     """
-    trained = sorted({one.dataset for one in measured if one.budget == Budget.QUICK and one.metric == "accuracy"})
+    quick = {one.dataset for one in measured if one.budget == Budget.QUICK and one.metric == "accuracy"}
+    trained, absent = leaves.there("datasets", quick)  # a package or a folder may be on another machine
     cases = {Budget.PAPER: Selection(budget=Budget.PAPER).cases(papers)}
     shortened = {one.paper for one in measured if one.budget == Budget.SHORT}
     if shortened:
@@ -35,7 +36,12 @@ def material(
     results = Results(measured)
     findings = [one for budget in cases for case in cases[budget] for one in stale(case, budget, results)]
     return Material(
-        papers=papers, results=results, cases=cases, findings=findings, problems=problems, kept=kept or Kept()
+        papers=papers,
+        results=results,
+        cases=cases,
+        findings=findings,
+        problems=[*problems, *absent],
+        kept=kept or Kept(),
     )
 
 
