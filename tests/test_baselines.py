@@ -107,6 +107,17 @@ def test_a_machine_has_a_name_that_can_be_a_folders(tmp_path, machine):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    "damage", [{"date": "today"}, {"commit": "a\nb"}, {"engine": "a\u2028b"}, {"torch": '"\r'}, {"value": float("inf")}]
+)
+def test_what_could_not_be_read_again_is_not_written(tmp_path, damage):
+    save(tmp_path, MANY)
+    before = text_of(tmp_path)
+    with pytest.raises(UserError, match=r"^the record of run \w+ cannot be recorded: .*; run it with --fresh$"):
+        save(tmp_path, [replace(ONE, paper="another"), replace(ONE, **damage)])
+    assert text_of(tmp_path) == before
+
+
 def test_nothing_recorded_is_nothing(tmp_path):
     assert load_all(tmp_path / "nowhere") == ([], [])
 

@@ -379,3 +379,11 @@ def test_a_closed_standard_output_is_no_error():
     command = f"{sys.executable} -m vitbench list --budget paper >&-"
     done = subprocess.run(["bash", "-c", command], env=with_path(), capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_terminal_of_plain_ascii_is_no_error():
+    command = [sys.executable, "-m", "vitbench", "leaderboard", "--dataset", "digits"]
+    environment = with_path() | {"PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(command, env=environment, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert rb"\xb1" in done.stdout

@@ -31,6 +31,12 @@ def test_a_runs_directory_with_the_options_of_its_runs(capsys, tmp_path, runs):
     assert {one["value"] for one in json.loads(text)} == {1.5}  # seed 0 alone
 
 
+def test_runs_of_seeds_that_were_added_are_exported_with_all_of_them(capsys, runs):
+    code, text, err = run_cli(capsys, "export", runs, "--seeds", "auto", "--direction", "higher")
+    assert (code, err) == (0, "")
+    assert text == run_cli(capsys, "export", runs, "--seeds", "3", "--direction", "higher")[1]
+
+
 def test_recorded_baselines_as_csv(capsys):
     code, text, err = run_cli(capsys, "export", str(RECORDED / "cpu"), "--format", "csv")
     assert (code, err) == (0, "")
@@ -44,6 +50,8 @@ def test_mistakes_are_one_line(capsys, tmp_path, runs):
         ([runs, "--direction", "higher", "--budget", "short"], "give the options that its runs were made with"),
         ([str(tmp_path / "absent"), "--format", "csv"], "is not there"),
         ([str(tmp_path), "--format", "csv"], "holds no such value"),
+        ([runs, "--format", "csv", "--out", str(tmp_path)], "is a folder; name a file"),
+        ([runs, "--format", "csv", "--seeds", "auto:99"], "expected a cap of 3 to 20 seeds, got 99"),
     ):
         code, out, err = run_cli(capsys, "export", *arguments)
         assert (code, out, err.count("\n")) == (2, "", 1)

@@ -62,7 +62,7 @@ def copies(runs):
 def test_a_session_names_each_damaged_record_does_only_these_runs_again_and_judges_all(
     suite, executed, pytester, damaged
 ):
-    executed.measurements["run"] = {"accuracy": 96.0}
+    executed.measurements["run"]["accuracy"] = 96.0
     contents = {name: path.read_text() for name, path in damaged.items()}
     doubled = copies(pytester.path / ".vitbench/runs")
     result = suite("-k", CASES)

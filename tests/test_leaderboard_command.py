@@ -5,6 +5,7 @@ import io
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -72,12 +73,26 @@ def test_what_was_recorded_elsewhere_is_shown_and_a_broken_line_named(capsys, tm
     assert err.count("\n") == 1
 
 
+def test_what_was_recorded_on_data_that_is_not_here_is_left_out_and_the_rest_shown(capsys, tmp_path):
+    found, _ = baselines.load(RECORDED / "cpu" / "floros2024.csv")
+    plain = [one for one in found if one.metric == "accuracy" and one.objective == "ce"]
+    baselines.save(tmp_path, [*plain, *(replace(one, dataset="imagefolder:not/here") for one in plain)])
+    assert "digits" in {row["dataset"] for row in rows_of(capsys, "--recorded", str(tmp_path))}
+    code, _, err = run_cli(capsys, "report", "--recorded", str(tmp_path), "--out", str(tmp_path / "out"))
+    assert (code, err) == (0, "")
+    page = (tmp_path / "out" / "floros2024.md").read_text(encoding="utf-8")
+    assert "what was recorded of the data set 'imagefolder:not/here' is left out: " in page
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (("--dataset", "cifar1"), "did you mean cifar10"),
         (("--max-params", "0"), "--max-params: expected a number above 0"),
         (("--max-macs", "nan"), "--max-macs: expected a number above 0"),
+        (("--recorded", "not/there"), "not/there holds no measurement that can be read; name a folder with"),
+        (("--out", ""), "--out is empty; name a file"),
+        (("--out", str(RECORDED)), "is a folder; name a file"),
     ],
 )
 def test_a_mistake_is_one_line(capsys, arguments, message):

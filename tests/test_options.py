@@ -4,7 +4,7 @@ import pytest
 
 from vitbench.case import Budget
 from vitbench.errors import UserError
-from vitbench.options import Options, duration, folder
+from vitbench.options import Options, duration, file, folder, seeds
 from vitbench.selection import Selection
 
 
@@ -36,10 +36,43 @@ def test_a_folder_need_not_be_there_yet(tmp_path, monkeypatch, name):
     assert str(folder(name, "--runs")) == name
 
 
-@pytest.mark.parametrize("seeds", [0, -1, 1001, 10**9])
-def test_seeds_are_a_number_of_trainings(seeds):
-    with pytest.raises(UserError, match=f"--seeds is a number .* at least 1 and at most 1000, got {seeds}"):
-        Options(seeds=seeds).check()
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        (" ", "--out is empty; name a file"),
+        ("there", "--out: there is a folder; name a file"),
+        ("made/below", r"--out: made/below cannot be used \(.+\); name another file"),
+    ],
+)
+def test_what_can_be_no_file_is_refused(tmp_path, monkeypatch, name, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "there").mkdir()
+    (tmp_path / "made").touch()
+    with pytest.raises(UserError, match=f"^{message}$"):
+        file(name, "--out")
+
+
+@pytest.mark.parametrize("name", ["made", "not/yet/there.csv"])
+def test_a_file_may_be_there_or_not(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "made").touch()
+    assert str(file(name, "--out")) == name
+
+
+@pytest.mark.parametrize("number", [0, -1, 1001, 10**9])
+def test_seeds_are_a_number_of_trainings(number):
+    with pytest.raises(UserError, match=f"--seeds is a number .* at least 1 and at most 1000, got {number}"):
+        Options(seeds=number).check()
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["auto:N", "auto:", "auto:2", "auto:99", "auto:-5", "auto:5:6", f"auto:{'9' * 5000}", "1e3", "", "9" * 5000],
+)
+def test_what_is_no_number_of_seeds_is_one_short_line(text):
+    with pytest.raises(UserError, match=r"^--seeds .*, got \S+$") as caught:
+        seeds(text)
+    assert len(str(caught.value)) < 140
 
 
 @pytest.mark.parametrize("seed", [-3, 2**63])

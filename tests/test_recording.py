@@ -112,6 +112,7 @@ def test_a_regression_that_is_replaced_fails_nothing_but_a_floor_does(suite, exe
         (("--update-baselines", "all", "--machine", "mine"), "--update-baselines takes --reason, too"),
         (("--update-baselines", "all", "--machine", "mine", "--reason", " "), "--reason is empty"),
         (("--update-baselines", "all", "--machine", "any", "--reason", "x"), "--machine any is kept for sizes"),
+        (("--update-baselines", "all", "--machine", "a/b", "--reason", "x"), "a machine's name has letters, digits*"),
         (("--reason", "x"), "--reason says why baselines are recorded; add --update-baselines"),
     ],
 )
@@ -144,6 +145,40 @@ def test_a_session_is_judged_by_the_folder_that_it_names(suite, executed, pytest
     result.stdout.fnmatch_lines(
         ["*accuracy is worse: measured 96, recorded 2026-01-02 3f2c1ab of mine 97: -1.00 points*"]
     )
+
+
+@pytest.mark.parametrize("name", ["", " ", "..", ".h", "-h", "a/b", "a b", "h200\n", "h" * 101])
+def test_what_can_be_no_machines_name_is_refused(name):
+    with pytest.raises(UserError, match=r"a machine's name has letters, digits, .* got "):
+        recording.check(name, "a reason")
+
+
+def test_any_is_no_machine_in_capitals_either():
+    with pytest.raises(UserError, match="--machine Any is kept for sizes"):
+        recording.check("Any", "a reason")
+
+
+@pytest.mark.parametrize("broken", ["reasons.csv", "mine/samples/floros2024.csv", "mine/curves/floros2024.csv"])
+def test_a_broken_file_beside_the_baselines_is_named_before_anything_is_written(suite, executed, pytester, broken):
+    path = pytester.path / "recorded" / broken
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"\xff")
+    result = update(suite, "all")
+    assert result.ret == 12
+    result.stdout.fnmatch_lines(
+        [f"note: no baseline was recorded: recorded/{broken}:*; mend the file, then record again"]
+    )
+    assert not accuracies(pytester)
+
+
+def test_a_list_of_reasons_without_its_last_line_end_gets_a_line_of_its_own(tmp_path):
+    (tmp_path / recording.REASONS).write_text("date,machine\n2026-01-01,mine")
+    recording._keep_reason(tmp_path, "mine", "x", [])
+    assert [line[:10] for line in (tmp_path / recording.REASONS).read_text().splitlines()[:2]] == [
+        "date,machi",
+        "2026-01-01",
+    ]
+    assert len((tmp_path / recording.REASONS).read_text().splitlines()) == 3
 
 
 def test_samples_are_kept_with_what_was_taken(tmp_path):

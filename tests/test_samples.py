@@ -25,7 +25,11 @@ def test_samples_of_replaced_runs_go(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "line", ["x,ce,1 two", "x,multiples,1 -1", "x,ce,nan", "x,ce,inf", "x,ce,1,2", "x,ce", "x,ce,"]
+    "line",
+    [
+        *("x,ce,1 two", "x,multiples,1 -1", "x,ce,nan", "x,ce,inf", "x,ce,1,2", "x,ce", "x,ce,", "good,ce,2"),
+        f"x,multiples,{'1.0 ' * 40_000}",  # longer than a field of Python's reader may be
+    ],
 )
 def test_a_line_that_cannot_be_read_is_named_and_the_others_are_taken(tmp_path, line):
     path = samples.save(tmp_path, "h200", "floros2024", {"good": {"ce": (1.0,)}}, of=["good"])
@@ -67,6 +71,16 @@ def test_a_timing_has_its_multiples():
 def test_what_is_no_time_is_said(multiples):
     with pytest.raises(ValueError, match="number"):
         samples.of_record(_record("training", multiples=multiples))
+
+
+@pytest.mark.parametrize("weighted", ["ce", None, [1.0], {"ce": None}, {"ce": [1.0]}, {"ce": 10**400}, {"ce": "nan"}])
+def test_what_no_term_adds_is_said(weighted):
+    with pytest.raises(ValueError, match=r"expected|finite"):
+        samples.of_record(_record("run", curves=[{"loss": 3.0, "weighted": weighted}]))
+
+
+def test_what_is_not_trained_has_none():
+    assert samples.of_record(_record("size", curves=3)) == {}
 
 
 def test_blocks_are_of_one_length():

@@ -160,23 +160,40 @@ def _read(line: str, path: Path | None) -> Measurement:
     return Measurement(**row)
 
 
-def save(folder: Path, new: Iterable[Measurement]) -> list[Path]:
-    """Add measurements to the files of their machines and papers; a newer one replaces its cell's.
+def check_machine(name: str) -> None:
+    """Refuse what can be no machine's name.
 
     Raises:
-        UserError: if an existing file has a line that cannot be read, which saving would lose, or a machine's name
-            cannot be that of a folder.
+        UserError: if it cannot be that of a folder, or is the one that sizes are kept under.
+    """
+    if not re.fullmatch(r"\w[\w.-]{0,99}", name):
+        shown = name if len(name) <= 100 else f"{name[:60]}…"
+        raise UserError(
+            f"a machine's name has letters, digits, '_', '-' and '.', at most 100, such as h200, got {shown!r}"
+        )
+    if name.lower() == ANY:
+        raise UserError(f"--machine {name} is kept for sizes; name the machine that trained, such as h200")
+
+
+def save(folder: Path, new: Iterable[Measurement]) -> list[Path]:
+    """Add measurements to the files of their machines and papers, to all or to none; a newer one replaces its cell's.
+
+    Raises:
+        UserError: if an existing file has a line that cannot be read, which saving would lose, a new one could not be
+            read again, or a machine's name cannot be that of a folder.
     """
     grouped: dict[Path, list[Measurement]] = {}
     for one in new:
-        if not re.fullmatch(r"\w[\w.-]*", one.machine):
-            raise UserError(
-                f"a machine's name has letters, digits, '_', '-' and '.', such as h200, got {one.machine!r}"
-            )
+        if one.machine != ANY:
+            check_machine(one.machine)
         grouped.setdefault(folder / one.machine / f"{one.paper}.csv", []).append(one)
     with writing(folder):
-        for path, added in grouped.items():
-            _add(path, added, folder)
+        old, problems = load_all(folder)
+        if problems:
+            raise UserError(f"{problems[0]}; mend the file, then record again")
+        texts = {path: _added(path, added, old) for path, added in grouped.items()}
+        for path, text in texts.items():
+            write_whole(path, text)
     return sorted(grouped)
 
 
@@ -189,17 +206,30 @@ def writing(folder: Path) -> Iterator[None]:
         yield
 
 
-def _add(path: Path, added: Iterable[Measurement], folder: Path) -> None:
-    """Write a file with what it held in `folder` and what is added."""
-    old, problems = load_all(folder)
-    if problems:
-        raise UserError(f"{problems[0]}; mend the file, then record again")
+def _added(path: Path, added: Iterable[Measurement], old: Iterable[Measurement]) -> str:
+    """A file with what it held of all that was recorded, and what is added."""
     _check_device(path, added, old)
     kept = {slot(one): one for one in old if (one.machine, one.paper) == (path.parent.name, path.stem)}
     for one in added:
+        _check_line(one, path)
         if slot(one) not in kept or kept[slot(one)].date <= one.date:
             kept[slot(one)] = one
-    write_whole(path, _text([one for _, one in sorted(kept.items())]))
+    return _text([one for _, one in sorted(kept.items())])
+
+
+def _check_line(one: Measurement, path: Path) -> None:
+    """Refuse to write what could not be read again, such as a date that is none in a record of elsewhere.
+
+    Raises:
+        UserError: naming the run.
+    """
+    _, *lines = _text([one]).splitlines()
+    try:
+        if len(lines) != 1:
+            raise ValueError("a value has a line break")
+        _read(lines[0], path)
+    except (ValueError, csv.Error) as error:
+        raise UserError(f"the record of run {one.key} cannot be recorded: {error}; run it with --fresh") from None
 
 
 def _check_device(path: Path, added: Iterable[Measurement], old: Iterable[Measurement]) -> None:

@@ -2,6 +2,7 @@
 
 import argparse
 import csv
+import io
 import os
 import signal
 import sys
@@ -50,6 +51,8 @@ if TYPE_CHECKING:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; a user's mistake is one line on stderr and exit code 2."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # not None: closed by the caller
+        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal of plain ASCII shows ± as \xb1
     options = _parser().parse_args(arguments)
     options.arguments = sys.argv[1:] if arguments is None else list(arguments)
     try:

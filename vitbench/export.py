@@ -132,7 +132,7 @@ def chosen(series: Iterable[Series], *, direction: str | None, metrics: Sequence
 
 def as_json(series: Iterable[Series]) -> str:
     """As github-action-benchmark reads it; all of one direction."""
-    return json.dumps([_entry(one) for one in series], indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    return json.dumps([_entry(one) for one in series], indent=1, allow_nan=False) + "\n"
 
 
 def _entry(one: Series) -> dict[str, Any]:

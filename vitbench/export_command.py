@@ -12,6 +12,7 @@ from vitbench.errors import UserError, unknown
 from vitbench.export import Series
 from vitbench.machine import PRECISIONS
 from vitbench.metrics import METRICS
+from vitbench.options import file
 from vitbench.records import write_whole
 
 if TYPE_CHECKING:
@@ -32,7 +33,8 @@ def add(commands: "Commands") -> None:
     command.add_argument("--out", metavar="FILE", help="file that is written (default: standard output)")
     add_selection(command)
     command.add_argument("--precision", choices=PRECISIONS, default="fp32", help="of the runs (default: fp32)")
-    command.add_argument("--seeds", type=int, default=1, help="of the runs (default: 1)")
+    text = "of the runs (default: 1); auto, or auto:CAP, for all that it may have added"
+    command.add_argument("--seeds", default="1", metavar="N", help=text)
     command.add_argument("--data", default=os.environ.get("VITBENCH_DATA") or None, help="folder of data sets")
     weights = os.environ.get("VITBENCH_WEIGHTS") or None
     command.add_argument("--weights", default=weights, metavar="DIR", help="folder of published weights")
@@ -45,6 +47,7 @@ def _export(options: argparse.Namespace) -> int:
             raise unknown("metric", name, METRICS, where="--metric")
     if options.format == ACTION and options.direction is None:
         raise UserError(f"{ACTION} reads values of one direction from a file; add --direction higher, or lower")
+    out = None if options.out is None else file(options.out, "--out")
     found = list(export.chosen(_series(options), direction=options.direction, metrics=options.metric))
     if not found:
         raise UserError(
@@ -52,10 +55,10 @@ def _export(options: argparse.Namespace) -> int:
         )
     export.check_names(found)
     text = export.as_json(found) if options.format == ACTION else export.as_csv(found)
-    if options.out is None:
+    if out is None:
         sys.stdout.write(text)
     else:
-        write_whole(Path(options.out), text)
+        write_whole(out, text)
     return 0
 
 

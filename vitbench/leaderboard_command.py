@@ -2,13 +2,13 @@
 
 import argparse
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vitbench import baselines, papers
 from vitbench.arguments import Parser, recorded_folder
 from vitbench.case import Budget
 from vitbench.errors import UserError, unknown
+from vitbench.options import file
 from vitbench.records import write_whole
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def add(commands: "Commands") -> None:
     command.add_argument("--max-params", type=float, metavar="M", help="only networks with so many million parameters")
     command.add_argument("--max-macs", type=float, metavar="G", help="only networks with so many G MACs an image")
     command.add_argument("--csv", action="store_true", help="as comma-separated values, in place of Markdown")
-    command.add_argument("--out", type=Path, metavar="FILE", help="file that is written; CSV if its name ends in .csv")
+    command.add_argument("--out", metavar="FILE", help="file that is written; CSV if its name ends in .csv")
     command.add_argument("--recorded", help="folder of recorded baselines (default: those that come along)")
     command.set_defaults(command=_leaderboard)
 
@@ -37,9 +37,13 @@ def _leaderboard(options: argparse.Namespace) -> int:
         most = getattr(options, name)
         if most is not None and not most > 0:
             raise UserError(f"--{name.replace('_', '-')}: expected a number above 0, got {most:g}")
-    measured, problems = baselines.load_all(recorded_folder(options))
+    out = None if options.out is None else file(options.out, "--out")
+    source = recorded_folder(options)
+    measured, problems = baselines.load_all(source)
     for problem in problems:
         print(f"vitbench: {problem}", file=sys.stderr)
+    if not measured and (problems or options.recorded):
+        raise UserError(f"{source} holds no measurement that can be read; name a folder with <machine>/<paper>.csv")
     found = leaderboard.boards(recorded.material(papers.load_all(), measured, problems))
     datasets = sorted({board.dataset for board in found})
     if options.dataset is not None and options.dataset not in datasets:
@@ -51,13 +55,13 @@ def _leaderboard(options: argparse.Namespace) -> int:
         max_params=options.max_params,
         max_macs=options.max_macs,
     )
-    is_csv = options.csv or (options.out is not None and options.out.suffix == ".csv")
+    is_csv = options.csv or (out is not None and out.suffix == ".csv")
     text = board_page.comma_separated(chosen) if is_csv else board_page.page(chosen, links={}, only=_only(options))
-    if options.out is None:
+    if out is None:
         print(text, end="")
     else:
-        write_whole(options.out, text)
-        print(options.out)
+        write_whole(out, text)
+        print(out)
     return 0
 
 

@@ -6,6 +6,7 @@ a plain name by an entry point (`vitbench.entries`). `imagefolder:PATH` is the d
 A misspelt name or argument is an error at collection, before torch is imported.
 """
 
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
@@ -88,6 +89,19 @@ def _find_folder(name: str) -> Leaf:
     found = FolderLeaf("datasets", name, leaf.module, leaf.attribute, leaf.path, Path(folder))
     found.constant("DIGEST")  # so that a folder that is none is told where its name is
     return found
+
+
+def there(kind: Kind, names: Iterable[str]) -> tuple[list[str], list[str]]:
+    """Those of the names that `find` knows, sorted; and of each other a line, for what was recorded of it stays."""
+    found, problems = [], []
+    for name in sorted(names):
+        try:
+            find(kind, name)
+        except UserError as error:
+            problems.append(f"what was recorded of the {SINGULAR[kind]} {name!r} is left out: {error}")
+        else:
+            found.append(name)
+    return found, problems
 
 
 def check_model(reference: str, *, where: str = "") -> Leaf:

@@ -12,6 +12,7 @@ from vitbench.selection import Selection
 
 EPOCH_MARGIN = 1.2  # the next epoch may be slower than others were
 MOST_ADDED = 10  # seeds, by `--seeds auto`
+LONGEST = 9  # digits of a cap; Python itself refuses some thousands
 MOST_SEEDS = 1000  # beyond what anybody trains; a forecast has to look at each
 
 
@@ -153,15 +154,15 @@ def seeds(text: str) -> dict[str, int]:
     if word == "auto":
         from vitbench import gate  # imports scipy
 
-        if colon and not cap.isdecimal():
-            raise UserError(f"--seeds auto:CAP takes a number of seeds as its cap, got {text!r}")
+        if colon and not (cap.isdecimal() and len(cap) <= LONGEST):
+            raise UserError(f"--seeds auto:CAP takes a number of seeds as its cap, got {text!r:.40}")
         most = int(cap) if colon else MOST_ADDED
         gate.boundary(gate.FIRST_LOOK, cap=most)  # refuses the cap
         return {"seeds": gate.FIRST_LOOK, "most_seeds": most}
     try:
         return {"seeds": int(text)}
     except ValueError:
-        raise UserError(f"--seeds is a number of trainings, auto, or auto:CAP, got {text!r}") from None
+        raise UserError(f"--seeds is a number of trainings, auto, or auto:CAP, got {text!r:.40}") from None
 
 
 def duration(text: str, option: str) -> float:
@@ -187,14 +188,36 @@ def folder(text: str, option: str) -> Path:
     """
     if not text.strip():
         raise UserError(f"{option} is empty; name a folder")
-    path, shown = Path(text), text if len(text) <= 200 else f"{text[:60]}…"
+    path = Path(text)
+    if _exists(path, option, "folder") and not path.is_dir():
+        raise UserError(f"{option}: {_shown(text)} is a file; name a folder")
+    return path
+
+
+def file(text: str, option: str) -> Path:
+    """A file that an option names, to be written.
+
+    Raises:
+        UserError: if the name is empty, is that of a folder, or can be no file's on this machine.
+    """
+    if not text.strip():
+        raise UserError(f"{option} is empty; name a file")
+    path = Path(text)
+    if _exists(path, option, "file") and path.is_dir():
+        raise UserError(f"{option}: {_shown(text)} is a folder; name a file")
+    return path
+
+
+def _exists(path: Path, option: str, what: str) -> bool:
     try:
         path.stat()
     except FileNotFoundError:
-        return path
+        return False
     except (OSError, ValueError) as error:  # ValueError: a null byte
         reason = error.strerror if isinstance(error, OSError) else error
-        raise UserError(f"{option}: {shown} cannot be used ({reason}); name another folder") from None
-    if not path.is_dir():
-        raise UserError(f"{option}: {shown} is a file; name a folder")
-    return path
+        raise UserError(f"{option}: {_shown(str(path))} cannot be used ({reason}); name another {what}") from None
+    return True
+
+
+def _shown(text: str) -> str:
+    return text if len(text) <= 200 else f"{text[:60]}…"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from vitbench import baselines, kept, machine, samples, summary
+from vitbench import baselines, curves, kept, machine, samples, summary
 from vitbench.baselines import Measurement
 from vitbench.case import Case
 from vitbench.errors import UserError, unknown
@@ -47,8 +47,9 @@ def check(name: str, reason: str) -> None:
         reason: why these become the baseline.
 
     Raises:
-        UserError: for no reason, a tree with uncommitted changes, and the name that sizes are kept under.
+        UserError: for no reason, a tree with uncommitted changes, and a name that no machine can have.
     """
+    baselines.check_machine(name)
     if not reason.strip():
         raise UserError("--reason is empty; say why these records become the baseline")
     commit = machine.commit()
@@ -57,8 +58,6 @@ def check(name: str, reason: str) -> None:
         raise UserError(
             f"this tree {state}; commit first, or say the commit in the environment variable VITBENCH_COMMIT"
         )
-    if name == baselines.ANY:
-        raise UserError(f"--machine {baselines.ANY} is kept for sizes; name the machine that trained, such as h200")
 
 
 def record(
@@ -101,18 +100,49 @@ def record(
     taken = list(_chosen(measured, old, which))
     if not taken:
         return [f"{out}: nothing is {which}, so nothing was recorded"]
+    _check_beside(out, taken)
     paths = [*baselines.save(out, taken), *kept.save(out, found, taken)]
     with baselines.writing(out):
         paths += [*_save_samples(out, sampled, taken), _keep_reason(out, name, reason, taken)]
-    return [*(f"{path}: {reason}" for path in paths), *(f"vitbench: {problem}" for problem in found.problems)]
+    why = " ".join(reason.split())
+    return [*(f"{path}: {why}" for path in paths), *(f"vitbench: {problem}" for problem in found.problems)]
+
+
+def _check_beside(out: Path, taken: Iterable[Measurement]) -> None:
+    """Refuse before anything is written what is written last.
+
+    Raises:
+        UserError: if a file that stands beside the baselines cannot be read, which saving would lose.
+    """
+    _reasons(out / REASONS)
+    problems = [*samples.load_all(out)[1], *curves.load_all(out)[1]]
+    for owner, paper in sorted({(one.machine, one.paper) for one in taken}):
+        own = tuple(f"{out / owner / part / paper}.csv:" for part in (samples.FOLDER, curves.FOLDER))
+        for problem in problems:
+            if problem.startswith(own):
+                raise UserError(f"{problem}; mend the file, then record again")
+
+
+def _reasons(path: Path) -> str:
+    """What the list says so far; empty where there is none.
+
+    Raises:
+        UserError: if it cannot be read.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return ""
+    except (IsADirectoryError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: it cannot be read ({error}); mend the file, then record again") from None
+    return text if text.endswith("\n") or not text else f"{text}\n"
 
 
 def _keep_reason(out: Path, name: str, reason: str, taken: Sequence[Measurement]) -> Path:
     """Add a line to the list of what was recorded when, and why."""
     path = out / REASONS
     text = io.StringIO()
-    if path.exists():
-        text.write(path.read_text(encoding="utf-8"))
+    text.write(_reasons(path))
     writer = csv.writer(text, lineterminator="\n")
     if not text.getvalue():
         writer.writerow(("date", "machine", "papers", "measurements", "commit", "reason"))

@@ -31,8 +31,12 @@ def of_record(record: Record) -> dict[str, tuple[float, ...]]:
     if record.kind == "training":
         found = record.details.get(MULTIPLES)
         return {MULTIPLES: _checked(found, least=0.0)} if found else {}
+    if record.kind not in ("run", "pretraining"):
+        return {}
     curves = record.details.get("curves") or [{}]
-    weighted = curves[0].get("weighted", {}) if isinstance(curves[0], Mapping) else {}
+    weighted = curves[0].get("weighted", {})
+    if not isinstance(weighted, Mapping):
+        raise ValueError(f"expected what each term added to the loss, got {weighted!r:.40}")
     return {str(name): _checked([value]) for name, value in sorted(weighted.items())}
 
 
@@ -41,7 +45,7 @@ def _checked(values: object, *, least: float = -math.inf) -> tuple[float, ...]:
         raise ValueError(f"expected numbers, got {values!r:.40}")
     try:
         found = tuple(map(float, values))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):  # of an integer that no float holds
         raise ValueError(f"expected numbers, got {values!r:.40}") from None
     if not found or not all(least < one < math.inf for one in found):
         raise ValueError("a number is not finite, or a time is none")
@@ -79,14 +83,16 @@ def _read(path: Path) -> tuple[dict[str, dict[str, tuple[float, ...]]], list[str
     found: dict[str, dict[str, tuple[float, ...]]] = {}
     problems = []
     for number, line in enumerate(lines, start=2):
-        cells = next(csv.reader([line]), [])
         try:
+            cells = next(csv.reader([line]), [])
             if len(cells) != 3:
                 raise ValueError(f"expected 3 values, got {len(cells)}")
             key, name, text = cells
             values = _checked(text.split(), least=0.0 if name == MULTIPLES else -math.inf)
+            if name in found.get(key, {}):
+                raise ValueError(f"it stands twice, as a line above is of {name} of {key}, too")
             found.setdefault(key, {})[name] = values
-        except ValueError as error:
+        except (ValueError, csv.Error) as error:
             problems.append(f"{path}:{number}: left out, {error}")
     return found, problems
 

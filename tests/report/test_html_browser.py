@@ -130,6 +130,14 @@ def test_an_address_that_was_shared_shows_the_same_view(browser, page):
     assert (set(verdicts), words) == ({"deviates"}, "")
 
 
+@pytest.mark.parametrize("address", ["sort=constructor", "sort=-nothing", "q=%25&sort=--ours", "q=%E0%A4%A&paper=x"])
+def test_an_address_that_says_nothing_breaks_nothing(browser, page, address):
+    script = "return [one('#count').textContent, one('#sizes').hidden];"
+    count, is_hidden = answer(browser, page, script, hash=f"#explorer?{address}")
+    assert re.match(r"\d+ of 19 rows", count)
+    assert not is_hidden
+
+
 def test_a_number_opens_its_records_by_mouse_and_by_keyboard(browser, page):
     script = """
         await type("q", "quick"); await type("q", "digits me");

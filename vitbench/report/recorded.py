@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from vitbench import identity
+from vitbench import identity, leaves
 from vitbench.baselines import Measurement
 from vitbench.case import Budget, Case
 from vitbench.compare import Finding, Verdict
@@ -27,7 +27,8 @@ def material(
         problems: one line for each file or line that was left out.
         kept: curves and pictures beside the baselines.
     """
-    trained = sorted({one.dataset for one in measured if one.budget == Budget.QUICK and one.metric == "accuracy"})
+    quick = {one.dataset for one in measured if one.budget == Budget.QUICK and one.metric == "accuracy"}
+    trained, absent = leaves.there("datasets", quick)  # a package or a folder may be on another machine
     cases = {Budget.PAPER: Selection(budget=Budget.PAPER).cases(papers)}
     shortened = {one.paper for one in measured if one.budget == Budget.SHORT}
     if shortened:
@@ -42,7 +43,7 @@ def material(
         cases=cases,
         decisions=DECISIONS,
         findings=findings,
-        problems=problems,
+        problems=[*problems, *absent],
         kept=kept or Kept(),
     )
 

@@ -120,7 +120,7 @@
   }
 
   function sorted(found) {
-    if (!(sort.name in column)) return found;
+    if (!Object.hasOwn(column, sort.name)) return found;
     const isNumber = heads[column[sort.name]].classList.contains("n");
     const key = row => (isNumber ? Number.parseFloat(text(row, sort.name)) : text(row, sort.name));
     const isEmpty = value => value === "" || Number.isNaN(value);
