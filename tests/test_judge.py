@@ -214,7 +214,7 @@ VALUES = (0.200, 0.240, 0.270)
 
 def losses(now, then=VALUES, options=None, **changes):
     """Findings of what the term of a case added to the loss of the first epoch."""
-    known = lines(case(), [1.0] * len(then), metric="loss", **{"torch": "2.11.0"} | changes)
+    known = lines(case(), [1.0] * len(then), metric="loss", **{"torch": "2.11.0", "engine": "eager"} | changes)
     judge = session_of(None, recorded=known, **SHORT | (options or {})).judge
     kept = {("h200", one.key): {"drloc": (value,)} for one, value in zip(known, then, strict=True)}
     judge.samples.update(kept)
@@ -251,7 +251,22 @@ def test_one_seed_of_a_term_is_not_gated():
     assert losses([9.0], VALUES[:1]) == []
 
 
-@pytest.mark.parametrize("changes", [{"key": "0123456789ab"}, {"device": "another"}, {"torch": "2.12.0"}])
+def test_a_term_that_vanished_is_missing():
+    known = lines(case(), [1.0] * 2, metric="loss", torch="2.11.0", engine="eager")
+    judge = session_of(None, recorded=known, **SHORT).judge
+    judge.samples.update({("h200", one.key): {"drloc": (0.2,)} for one in known})
+    session = session_of(None, **SHORT)
+    records = [
+        record(session.run_of(case(), seed), {"loss": 1.0}, details={"curves": [{"weighted": {"ce": 1.0}}]})
+        for seed in range(2)
+    ]
+    (found,) = [one for one in judge.accuracy(case(), records, []) if one.metric == "loss of drloc"]
+    assert (found.verdict, found.fails) == (Verdict.MISSING, True)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"key": "0123456789ab"}, {"device": "another"}, {"torch": "2.12.0"}, {"engine": "graph"}]
+)
 def test_a_term_of_another_version_or_place_is_not_gated(changes):
     assert losses([9.0] * 3, **changes) == []
 
@@ -311,9 +326,10 @@ def test_a_timing_by_another_version_is_stale(key):
     assert (found.verdict, found.fails) == (Verdict.STALE, False)
 
 
-def test_times_that_nobody_kept_judge_nothing(key):
+def test_times_that_nobody_kept_judge_nothing_and_are_new(key):
     known, _ = timings()
-    assert timed(known, {}, [2 * one for one in STEADY]) == []
+    (found,) = timed(known, {}, [2 * one for one in STEADY])
+    assert (found.verdict, found.fails) == (Verdict.NEW, False)
 
 
 def test_a_machine_that_is_too_unsteady_is_undecided(key):

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from scipy import stats
 
@@ -243,3 +244,15 @@ def test_nothing_in_common_is_one_line_that_shows_both(sides):
     assert SUBJECT in str(caught.value)
     assert "cifar10" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_of_ten_pairs_the_interval_is_a_bootstraps(sides):
+    gains = [0.5, 1.0, 0.0, 1.5, 0.5, 1.0, 2.0, 0.5, 1.0, 6.0]  # skewed, as Student's t takes none to be
+    for seed, gain in enumerate(gains):
+        finish(sides[0], 70.0 + seed % 3, seed=seed)
+        finish(sides[1], 70.0 + seed % 3 + gain, seed=seed)
+    (row,) = paired(sides, "accuracy").rows
+    assert row.comparison.test == "paired t, interval by paired bootstrap"
+    assert row.comparison.p == pytest.approx(stats.ttest_1samp(gains, 0).pvalue)
+    drawn = stats.bootstrap((gains,), np.mean, method="BCa", random_state=np.random.default_rng(0)).confidence_interval
+    assert (row.comparison.low, row.comparison.high) == (pytest.approx(drawn.low), pytest.approx(drawn.high))

@@ -60,6 +60,25 @@ def test_changed_takes_what_has_another_value_and_nothing_that_is_new(suite, exe
     result.stdout.fnmatch_lines(["baselines: recorded: nothing is changed, so nothing was recorded"])
 
 
+def test_some_of_a_cells_seeds_are_not_replaced_by_those_of_another_version(suite, executed, pytester):
+    update(suite, "all", "--seeds", "3")
+    executed.measurements["run"]["accuracy"] = 98.0
+    result = update(suite, "changed", "--fresh", "--seeds", "2")
+    assert result.ret == 12
+    result.stdout.fnmatch_lines(
+        ["note: no baseline was recorded: *seed 2 is recorded and was not run again; *--seeds 3*"]
+    )
+    assert accuracies(pytester) == dict.fromkeys("012", 97.0)
+    assert update(suite, "changed", "--fresh", "--seeds", "3").ret == 0
+    assert accuracies(pytester) == dict.fromkeys("012", 98.0)
+
+
+def test_an_interrupted_session_records_nothing(suite, executed, pytester):
+    executed.error = KeyboardInterrupt()
+    suite("-k", CASE, "--update-baselines", "all", *RECORD, no_reraise_ctrlc=True)
+    assert not (pytester.path / "recorded").exists()
+
+
 def test_all_takes_both(suite, executed, pytester):
     update(suite, "missing")
     executed.measurements["run"]["accuracy"] = 98.0

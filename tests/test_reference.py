@@ -48,12 +48,14 @@ def test_a_key_that_is_not_the_beginning_is_of_another_run(key, stale):
     assert is_stale(recorded("accuracy", 1.0, key=key), "abcdef") is stale
 
 
-def test_the_same_place_is_of_one_device_and_one_torch():
+def test_the_same_place_is_of_one_device_engine_and_torch_in_fp32():
     (now,) = run(case(), [70.0])
-    (then,) = lines(case(), [70.0], torch="2.11.0")
+    (then,) = lines(case(), [70.0], torch="2.11.0", engine="eager")
     assert is_same_place(then, now)
     assert not is_same_place(replace(then, torch="2.12.0"), now)
     assert not is_same_place(replace(then, device="another"), now)
+    assert not is_same_place(replace(then, engine="graph"), now)
+    assert not is_same_place(replace(then, precision="bf16"), now)
 
 
 def test_where_a_reference_is_from():

@@ -478,3 +478,27 @@ def test_precision_and_seed_are_those_asked_for(runs, tmp_path):
 
 def test_an_outcome_without_a_value_has_no_mean():
     assert Outcome(case=case(), records=()).mean("accuracy") is None
+
+
+def test_where_no_time_is_left_for_more_seeds_what_there_is_is_judged(runs, tmp_path, monkeypatch):
+    session = session_of(tmp_path, seeds=3, most_seeds=5)
+    execute = run.execute
+
+    def stop(one, setting, *, fresh=False):
+        if one.seed == 3:
+            raise errors.TimeUp("left at epoch 1")
+        return execute(one, setting, fresh=fresh)
+
+    monkeypatch.setattr(run, "execute", stop)
+    outcome = session.accuracy(case())
+    assert len(outcome.records) == len(outcome.plain) == 3
+    assert session.store.problems == [f"{case().id}: no time for more than 3 seeds"]
+
+
+def test_seeds_are_added_in_pairs_until_the_cap(runs, tmp_path):
+    runs.values = lambda one: {"accuracy": 97.0}
+    outcome = session_of(tmp_path, seeds=3, most_seeds=5).accuracy(case())
+    assert [one.seed for one in runs if str(one.objective) == "ce"] == [0, 1, 2, 3, 4]
+    assert len(outcome.records) == len(outcome.plain) == 5
+    (sign,) = [one for one in outcome.findings if one.against == "plain"]
+    assert (sign.verdict, sign.fails) == (Verdict.UNDECIDED, False)  # every gain is 0

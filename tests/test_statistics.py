@@ -10,7 +10,7 @@ from scipy import stats
 
 from vitbench import statistics
 from vitbench.errors import UserError
-from vitbench.statistics import benjamini_hochberg, half_width, mcnemar, paired_bootstrap, paired_t, step_times, welch
+from vitbench.statistics import benjamini_hochberg, half_width, mcnemar, paired_bootstrap, paired_t, welch
 
 # Hours of sleep gained by ten patients with two drugs: Student 1908, Biometrika 6, 20; R's data set `sleep`.
 SLEEP = (
@@ -209,70 +209,6 @@ def test_benjamini_hochberg_by_hand_with_ties_and_what_was_not_tested():
     ]
     assert benjamini_hochberg([]) == []
     assert benjamini_hochberg([None, None]) == [None, None]
-
-
-REFERENCE, AGAIN = [1.00, 1.02, 1.04, 1.06, 1.08], [1.01, 1.03, 1.05, 1.07, 1.09]
-
-
-def test_step_times_beyond_the_floor_are_slower():
-    found = step_times(REFERENCE, AGAIN, [1.5, 1.52, 1.54])
-    assert found.floor == pytest.approx(100 * 0.01 / 1.04)
-    assert found.effect == pytest.approx(100 * (1.52 / 1.045 - 1))
-    assert found.n == (10, 3)
-    assert found.p == pytest.approx(2 / math.comb(13, 3))  # the largest three of thirteen, two-sided
-    assert found.low <= found.effect <= found.high
-    assert found.beyond_floor
-
-
-def test_step_times_within_the_floor_are_noise():
-    again = [one * 1.1 for one in REFERENCE]
-    found = step_times(REFERENCE, again, [one * 1.08 for one in REFERENCE])
-    assert found.floor == pytest.approx(10)
-    assert found.p == 1
-    assert not found.beyond_floor
-    # The same times, against a reference that repeats itself, are no noise.
-    assert step_times(REFERENCE, REFERENCE, [one * 1.08 for one in REFERENCE]).p < 0.05
-
-
-def test_step_times_faster_is_negative_and_ties_are_no_difference():
-    assert step_times(REFERENCE, AGAIN, [0.5, 0.51, 0.52]).effect < -40
-    same = step_times([1.0] * 5, [1.0] * 5, [1.0] * 5)
-    assert (same.effect, same.floor, same.p) == (0.0, 0.0, 1.0)
-    assert not same.beyond_floor
-    ties = step_times([1.0, 1.0, 1.1], [1.0, 1.0, 1.1], [1.0, 1.1, 1.1, 1.1])
-    expected = stats.mannwhitneyu([1.0, 1.1, 1.1, 1.1], [1.0, 1.0, 1.1] * 2, alternative="greater").pvalue
-    assert ties.p == 2 * expected
-
-
-def test_step_times_taken_in_turn_on_a_machine_that_drifts_are_no_change():
-    random = np.random.default_rng(2)
-    alarms = 0
-    for _ in range(100):
-        drift = 1 + 0.01 * random.normal(size=30).cumsum()  # of the machine, shared by the three
-        arms = random.lognormal(0, 0.02, (3, 30)) * drift
-        alarms += step_times(*arms.tolist(), resamples=99).p < 0.05
-    assert alarms <= 5
-
-
-def test_a_slowdown_of_ten_percent_is_found_on_the_same_machine():
-    random = np.random.default_rng(3)
-    found = []
-    for _ in range(50):
-        arms = random.lognormal(0, 0.02, (3, 30)) * [[1.0], [1.0], [1.1]]
-        found.append(step_times(*arms.tolist(), resamples=99))
-    assert all(one.p < 0.01 and one.beyond_floor and one.low > 0 for one in found)
-
-
-def test_step_times_of_one_step_have_no_interval():
-    found = step_times([1.0], [1.1], [2.0])
-    assert (found.p, found.note) == (None, statistics.ONE)
-    assert found.floor == pytest.approx(10)
-
-
-@pytest.mark.parametrize("times", [0.0, -1.0, math.inf, math.nan])
-def test_step_times_are_above_zero(times):
-    with pytest.raises(UserError, match="expected"):
-        step_times(REFERENCE, AGAIN, [1.0, times])
 
 
 @pytest.mark.parametrize("test", [paired_t, paired_bootstrap, mcnemar])

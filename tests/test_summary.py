@@ -2,8 +2,9 @@
 
 import errno
 import json
+import math
 import re
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -12,7 +13,7 @@ import pytest
 from tests import a_pretraining
 from vitbench import kept, papers, summary
 from vitbench.case import Case, Model, Phase, Recipe
-from vitbench.compare import Finding, Verdict
+from vitbench.compare import Evidence, Finding, Verdict
 from vitbench.objective import parse
 from vitbench.options import Options
 from vitbench.records import Record
@@ -338,3 +339,27 @@ def test_a_report_wants_what_its_tables_show(tmp_path):
         ("training", 0, "ce + drloc(hidden=128, pairs=8)", "digits"),
         ("inference", 0, "ce", "digits"),
     ]
+
+
+def judged(subject, p, verdict):
+    """A case whose only finding a test gave."""
+    evidence = Evidence(effect=-1.0, low=-2.0, high=-0.5, p=p, counts=(5, 5), test="t")
+    one = finding(verdict, subject=subject, evidence=evidence)
+    told = [asdict(one) | {"verdict": str(verdict)}]
+    return done(10 if verdict == Verdict.WORSE else 0) | {"id": subject, "findings": told}
+
+
+def test_among_many_tests_what_may_be_chance_is_undecided_and_what_may_not_is_a_regression():
+    others = [judged(f"c{number}", 0.4, Verdict.SAME) for number in range(99)]
+    # Of both sides and by Benjamini and Hochberg, the least of 100: q = 100 * 2 * p.
+    assert exit_code([judged("a", 0.004, Verdict.WORSE)], 0) == 10
+    assert exit_code([judged("a", 0.004, Verdict.WORSE), *others], 0) == 13
+    assert exit_code([judged("a", 0.0002, Verdict.WORSE), *others], 0) == 10
+    assert exit_code([judged("a", 0.004, Verdict.WORSE), judged("b", 1e-9, Verdict.WORSE), *others], 0) == 10
+
+
+def test_what_no_test_of_chance_gave_is_no_chance():
+    others = [judged(f"c{number}", 0.4, Verdict.SAME) for number in range(99)]
+    assert exit_code([judged("a", math.nan, Verdict.WORSE), *others], 0) == 10
+    below = done(10) | {"findings": [asdict(finding(Verdict.WORSE)) | {"verdict": "worse"}]}
+    assert exit_code([below, judged("a", 0.004, Verdict.WORSE), *others], 0) == 10

@@ -17,10 +17,11 @@ from typing import Any
 
 from filelock import FileLock
 
+from vitbench.atomic import clear_leftovers, write_whole
 from vitbench.case import Case
 from vitbench.errors import UserError
 from vitbench.metrics import METRICS
-from vitbench.records import Record, clear_leftovers, write_whole
+from vitbench.records import Record
 
 ANY = "any"
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from vitbench.records import set_aside, write_atomically
+from vitbench.atomic import set_aside, write_atomically
 from vitbench.total import Total
 
 CHECKPOINT_SECONDS = 5.0  # a kill loses at most this and one epoch, or

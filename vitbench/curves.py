@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from vitbench.atomic import write_whole
 from vitbench.errors import UserError
-from vitbench.records import Record, write_whole
+from vitbench.records import Record
 
 T = TypeVar("T")
 Run = tuple[str, str]  # the machine that a person named, and the first 12 digits of the key

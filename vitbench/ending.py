@@ -65,7 +65,8 @@ class Ending:
             folders = (self.folder, self.session.options.runs)
             reason = summary.of_os_error(error, *folders) if isinstance(error, OSError) else str(error)
             self.session.store.problems.append(f"no report: {reason}")
-        is_written = self.report is not None and (self.update is None or self._record(self.update))
+        update = None if self.interrupted else self.update
+        is_written = self.report is not None and (update is None or self._record(update))
         self.code = summary.exit_code(self.payloads, len(self.failures))
         if not is_written:
             self.code = summary.Exit.INFRASTRUCTURE

@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from vitbench import build
+from vitbench.atomic import write_atomically
 from vitbench.contracts import Split
 from vitbench.curves import convergence_epoch
 from vitbench.embedded import Embedded
@@ -19,7 +20,6 @@ from vitbench.errors import UserError
 from vitbench.identity import Identity
 from vitbench.measure import accuracy, attack
 from vitbench.measure.reconstruction import Reconstruction, mean_patch, reconstruct
-from vitbench.records import write_atomically
 from vitbench.total import Total
 from vitbench.train import generator
 

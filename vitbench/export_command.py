@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 from vitbench import export
 from vitbench.arguments import Parser, add_selection, session_of
+from vitbench.atomic import write_whole
 from vitbench.errors import UserError, unknown
 from vitbench.export import Series
 from vitbench.machine import PRECISIONS
 from vitbench.metrics import METRICS
 from vitbench.options import file
-from vitbench.records import write_whole
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[Parser]

@@ -131,6 +131,9 @@ class Judge:
         }
         for name in sorted({name for _, old in pairs.values() for name in old}):
             both = [(new[name][0], old[name][0]) for new, old in pairs.values() if name in new and name in old]
+            if not both:
+                gone = next(old[name][0] for _, old in pairs.values() if name in old)
+                yield self._finding(case, f"loss of {name}", Verdict.MISSING, None, gone, "recorded")
             if len(both) < 2:
                 continue
             from vitbench import gate  # imports scipy
@@ -233,6 +236,7 @@ class Judge:
         kept = self.samples.get((last.machine, last.key), {})
         now, old = (one.get(samples.MULTIPLES, ()) for one in (self._samples_of(record), kept))
         if min(len(now), len(old)) < samples.BLOCKS:  # of a record from before times were kept
+            yield self._finding(case, "step_ratio", Verdict.NEW, value, None, f"times of {last.machine}")
             return
         from vitbench import gate  # imports scipy
 

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from vitbench import baselines, papers
 from vitbench.arguments import Parser, recorded_folder
+from vitbench.atomic import write_whole
 from vitbench.case import Budget
 from vitbench.errors import UserError, unknown
 from vitbench.options import file
-from vitbench.records import write_whole
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[Parser]

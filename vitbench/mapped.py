@@ -29,9 +29,9 @@ from PIL import __version__ as pillow
 from tqdm import tqdm
 
 from vitbench import decode
+from vitbench.atomic import write_whole
 from vitbench.errors import DataAbsent, DataBroken
 from vitbench.folders import line_of
-from vitbench.records import write_whole
 
 IN_MEMORY = 2 << 30  # bytes; what is smaller is read, what is larger stays on disk
 BLOCK = 64 << 20  # bytes; about what a kill costs

@@ -12,9 +12,10 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from vitbench import volumes
+from vitbench.atomic import write_atomically
 from vitbench.errors import UserError
 from vitbench.parts import KINDS, File, Part, Volume, name_of
-from vitbench.records import Store, write_atomically
+from vitbench.records import Store
 
 OUTCOMES = ("new", "already there", "kept beside", "left out", "incomplete")
 BUSY_SECONDS = 2.0  # another merge holds a run for less, a training for longer

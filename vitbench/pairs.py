@@ -12,6 +12,9 @@ from vitbench.recordsets import RUNS, RecordSet, Value
 from vitbench.statistics import Comparison
 
 EXACT = "exact"
+RESAMPLED = (
+    10  # pairs from which on the interval is a bootstrap's, which assumes no distribution; of fewer it is too narrow
+)
 Seeds = Mapping[str, Value]  # by seed
 Groups = dict[tuple[str, ...], dict[str, Value]]
 
@@ -104,7 +107,11 @@ def _rows(subject: str, first: Seeds, second: Seeds) -> tuple[list[Row], list[st
     if not common or (len(common) == 1 and min(len(first), len(second)) > 1):
         test, sides = statistics.welch, [[each.value for each in side.values()] for side in (first, second)]
     old, new = (sum(side) / len(side) for side in sides)
-    rows = [Row(subject=subject, metric=one.metric, values=(old, new), comparison=test(*sides))]
+    found = test(*sides)
+    if len(common) >= RESAMPLED and found.p is not None and found.low is not None:
+        drawn = statistics.paired_bootstrap(*sides)
+        found = replace(found, test=f"{found.test}, interval by {drawn.test}", low=drawn.low, high=drawn.high)
+    rows = [Row(subject=subject, metric=one.metric, values=(old, new), comparison=found)]
     seeds = [", ".join(sorted(side, key=_number)) for side in (first, second)]
     notes = [f"{subject}: seeds {seeds[0]} in A, {seeds[1]} in B"] if seeds[0] != seeds[1] else []
     for seed in common:

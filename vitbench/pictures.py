@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vitbench.atomic import write_atomically
 from vitbench.curves import Run
-from vitbench.records import write_atomically
 
 if TYPE_CHECKING:
     import numpy as np

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
+from vitbench.atomic import write_atomically
 from vitbench.errors import DataAbsent, DataBroken
-from vitbench.records import write_atomically
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")  # the first that is there is taken
 HUB_FILE = "model.safetensors"

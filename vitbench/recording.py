@@ -11,11 +11,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from vitbench import baselines, curves, kept, machine, samples, summary
+from vitbench.atomic import write_whole
 from vitbench.baselines import Measurement
 from vitbench.case import Case
 from vitbench.errors import UserError, unknown
 from vitbench.metrics import METRICS
-from vitbench.records import write_whole
 from vitbench.session import Session
 
 REASONS = "reasons.csv"  # in the folder of the recorded baselines
@@ -97,6 +97,8 @@ def record(
         commits = ", ".join(unclean)
         raise UserError(f"some records were made with uncommitted changes ({commits}); commit, and run with --fresh")
     old, _ = baselines.load_all(out)
+    if which != "missing":
+        _check_seeds(measured, old)
     taken = list(_chosen(measured, old, which))
     if not taken:
         return [f"{out}: nothing is {which}, so nothing was recorded"]
@@ -106,6 +108,27 @@ def record(
         paths += [*_save_samples(out, sampled, taken), _keep_reason(out, name, reason, taken)]
     why = " ".join(reason.split())
     return [*(f"{path}: {why}" for path in paths), *(f"vitbench: {problem}" for problem in found.problems)]
+
+
+def _check_seeds(measured: Sequence[Measurement], old: Iterable[Measurement]) -> None:
+    """Refuse to replace some of the seeds of a cell: those of two versions of the code would be taken together.
+
+    Raises:
+        UserError: naming the seeds that are left over.
+    """
+    new = {(one.machine, *baselines.slot(one)): one for one in measured if one.seed.isdecimal()}
+    moved = {
+        (one.machine, one.cell)
+        for one in old
+        if (now := new.get((one.machine, *baselines.slot(one)))) and _differs(one, now)
+    }
+    for one in old:
+        is_of_moved = (one.machine, one.cell) in moved and METRICS[one.metric].portable
+        if is_of_moved and (one.machine, *baselines.slot(one)) not in new:
+            raise UserError(
+                f"{one.paper}, {one.model}, {one.objective}: seed {one.seed} is recorded and was not run again; "
+                f"a cell's seeds are of one version: run with all of them, or --seeds {int(one.seed) + 1} at least"
+            )
 
 
 def _check_beside(out: Path, taken: Iterable[Measurement]) -> None:

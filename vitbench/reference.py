@@ -63,9 +63,10 @@ def is_stale(recorded: Measurement, key: str) -> bool:
 
 
 def is_same_place(recorded: Measurement, now: Record) -> bool:
-    """Whether the same draws and nearly the same rounding are to be expected."""
+    """Whether the same draws and nearly the same rounding are to be expected; in bf16 nobody measured it."""
     where = now.provenance
-    return (recorded.device, recorded.torch) == (where["device"], where["versions"]["torch"])
+    here = (where["device"], where["engine"], "fp32", where["versions"]["torch"])
+    return (recorded.device, recorded.engine, recorded.precision, recorded.torch) == here
 
 
 def told(recorded: Measurement) -> str:

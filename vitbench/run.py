@@ -15,6 +15,7 @@ from safetensors.torch import save_model
 from torch import Tensor, nn
 
 from vitbench import build, cost, examine, machine, pretrained, probe, published, views, weights
+from vitbench.atomic import write_atomically
 from vitbench.augment import Augmentation, compose
 from vitbench.case import Phase
 from vitbench.checkpoints import Checkpoints
@@ -26,7 +27,7 @@ from vitbench.identity import Identity
 from vitbench.measure.speed import Stopwatch
 from vitbench.objective import Call
 from vitbench.options import EPOCH_MARGIN
-from vitbench.records import Record, Store, write_atomically
+from vitbench.records import Record, Store
 from vitbench.train import Watch, train
 
 SAVE_SECONDS = 5.0  # for a checkpoint

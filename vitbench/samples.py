@@ -10,8 +10,9 @@ import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from vitbench.atomic import write_whole
 from vitbench.errors import UserError
-from vitbench.records import Record, write_whole
+from vitbench.records import Record
 
 Run = tuple[str, str]  # the machine that a person named, and the first 12 digits of the key
 Samples = Mapping[str, tuple[float, ...]]  # by name

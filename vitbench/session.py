@@ -157,13 +157,24 @@ class Session:
             seeds += [seed for seed in self.options.all_seeds if self.is_done(self.run_of(case, seed))]
             records, plain = self._trained(case, sorted({*seeds}))
         elif self.options.most_seeds:
-            more = 1
-            while more:
-                more, sign = self.judge.seeds(case, _records(records), _records(plain))
-                added = self._trained(case, list(self.options.all_seeds)[len(records) :][:more])
-                records, plain = records + added[0], plain + added[1]
+            records, plain, sign = self._added(case, records, plain)
         findings = [*self.judge.accuracy(case, _records(records), _records(plain)), *([sign] if sign else [])]
         return Outcome(case=case, records=records, plain=plain, findings=tuple(findings))
+
+    def _added(
+        self, case: Case, records: tuple[Done, ...], plain: tuple[Done, ...]
+    ) -> tuple[tuple[Done, ...], tuple[Done, ...], Finding | None]:
+        """The same with the seeds that are added, and what is known of the sign of the gain then."""
+        while True:
+            more, sign = self.judge.seeds(case, _records(records), _records(plain))
+            if not more:
+                return records, plain, sign
+            try:
+                added = self._trained(case, list(self.options.all_seeds)[len(records) :][:more])
+            except TimeUp:  # what there is, is judged; the same command goes on
+                self.store.problems.append(f"{case.id}: no time for more than {len(records)} seeds")
+                return records, plain, None
+            records, plain = records + added[0], plain + added[1]
 
     def _trained(self, case: Case, seeds: Sequence[int]) -> tuple[tuple[Done, ...], tuple[Done, ...]]:
         """Records of a case under seeds, and those of its plain baseline."""

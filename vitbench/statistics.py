@@ -28,10 +28,9 @@ class Comparison:
     Attributes:
         test: its name.
         n: what it was counted over: (pairs,), or (numbers of the first, numbers of the second).
-        effect: the second minus the first, in the unit of the numbers; of correctness bits in points, of times in %.
+        effect: the second minus the first, in the unit of the numbers; of correctness bits in points.
         low, high: ends of the interval of the effect, or None where none can be given.
         p: two-sided, or None where there is no test.
-        floor: what effects are of noise alone, in the effect's unit.
         note: why something is None, else empty.
     """
 
@@ -41,13 +40,7 @@ class Comparison:
     low: float | None = None
     high: float | None = None
     p: float | None = None
-    floor: float = 0.0
     note: str = ""
-
-    @property
-    def beyond_floor(self) -> bool:
-        """Whether the effect is larger than what noise alone does."""
-        return abs(self.effect) > self.floor
 
 
 def welch(first: Sequence[float], second: Sequence[float], *, confidence: float = CONFIDENCE) -> Comparison:
@@ -217,58 +210,6 @@ def benjamini_hochberg(ps: Sequence[float | None]) -> list[float | None]:
 
     adjusted = iter(false_discovery_control(tested).tolist())
     return [None if p is None else float(next(adjusted)) for p in ps]
-
-
-def step_times(
-    first: Sequence[float],
-    again: Sequence[float],
-    second: Sequence[float],
-    *,
-    confidence: float = CONFIDENCE,
-    seed: int = 0,
-    resamples: int = RESAMPLES,
-) -> Comparison:
-    """The Mann-Whitney test of times against those of a reference that was timed twice in the same run.
-
-    What the reference differs from itself by is the floor. The p is of the times being further away than that: it is
-    twice the smaller of both one-sided ones, against the reference made slower by the floor, and faster.
-
-    Args:
-        first, again: seconds of steps of the reference, timed twice.
-        second: seconds of steps of what is compared with it; the three are to be taken in turn, step by step, for
-            where each is a block of its own, a machine that drifts from block to block is taken for a change.
-        seed: of the resampling of the interval.
-
-    Returns:
-        With the change of the median in %, slower being positive, and a percentile bootstrap's interval of it.
-
-    Raises:
-        UserError: if one has no time, or one that is not a positive number.
-    """
-    _check(first, again, second)
-    if min(*first, *again, *second) <= 0:
-        raise UserError("expected times above 0 s, got one that is not; time it again")
-    reference = [*first, *again]
-    floor = 100 * abs(statistics.median(again) / statistics.median(first) - 1)
-    name, n = "Mann-Whitney", (len(reference), len(second))
-    effect = 100 * (statistics.median(second) / statistics.median(reference) - 1)
-    if min(len(first), len(again), len(second)) == 1:
-        return Comparison(test=name, n=n, effect=effect, floor=floor, note=ONE)
-    import numpy as np
-    from scipy.stats import bootstrap, mannwhitneyu
-
-    slower = mannwhitneyu(second, [one * (1 + floor / 100) for one in reference], alternative="greater").pvalue
-    faster = mannwhitneyu(second, [one / (1 + floor / 100) for one in reference], alternative="less").pvalue
-    found = bootstrap(
-        (np.asarray(reference), np.asarray(second)),
-        lambda old, new, axis: 100 * (np.median(new, axis=axis) / np.median(old, axis=axis) - 1),
-        confidence_level=confidence,
-        n_resamples=resamples,
-        method="percentile",
-        random_state=np.random.default_rng(seed),
-    ).confidence_interval
-    p = min(1.0, 2 * float(min(slower, faster)))
-    return Comparison(test=name, n=n, effect=effect, low=float(found.low), high=float(found.high), p=p, floor=floor)
 
 
 def _differences(first: Sequence[float], second: Sequence[float]) -> list[float]:

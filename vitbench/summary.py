@@ -1,6 +1,7 @@
 """The end of a session: what its outcomes add up to, for the terminal, the exit code and the report."""
 
 import errno
+import math
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from vitbench import compare
+from vitbench import compare, statistics
 from vitbench.case import Case
 from vitbench.compare import Finding, Verdict
 from vitbench.identity import Identity
@@ -17,6 +18,7 @@ from vitbench.judge import invalid
 from vitbench.metrics import METRICS
 from vitbench.session import Outcome, Session
 
+FALSE_SHARE = 0.05  # of what a session calls worse, at most, may be chance
 PROPERTY = "vitbench"  # name of the pytest property that carries a payload from a worker to its controller
 
 # Errors of a folder that we write to.
@@ -100,12 +102,37 @@ def exit_code(payloads: Sequence[Payload], plain_failures: int) -> int | None:
     if plain_failures:
         return None
     # A case skipped for absent data fails nothing, unless no other was trained.
-    codes = {one["exit"] for one in payloads if one["status"] != "skipped"}
+    codes = {_code(one, doubtful(payloads)) for one in payloads if one["status"] != "skipped"}
     trained = [one for one in payloads if one["kind"] == "run"]
     if trained and all(one["status"] == "skipped" for one in trained):
         codes.add(Exit.INFRASTRUCTURE)
     order = (Exit.REGRESSION, Exit.MISSING, Exit.INFRASTRUCTURE, Exit.UNDECIDED)
     return next((code for code in order if code in codes), None)
+
+
+def doubtful(payloads: Sequence[Payload]) -> set[tuple[str, str]]:
+    """Subject and metric of what got worse by a test, and might among so many tests have done so by chance.
+
+    By Benjamini and Hochberg (1995) over everything that was tested in the session, at `FALSE_SHARE`.
+    """
+    found = [Finding.of(one) for payload in payloads for one in payload["findings"] if one.get("evidence")]
+    tested = [one for one in found if one.evidence and not one.informs and not math.isnan(one.evidence.p)]
+    adjusted = statistics.benjamini_hochberg([min(1.0, 2 * one.evidence.p) for one in tested if one.evidence])
+    return {
+        (one.subject, one.metric)
+        for one, q in zip(tested, adjusted, strict=True)
+        if one.fails and q is not None and q >= FALSE_SHARE
+    }
+
+
+def _code(payload: Payload, doubted: set[tuple[str, str]]) -> int:
+    """The exit code that an outcome asks for, where what might be chance is undecided."""
+    found = [Finding.of(one) for one in payload["findings"]]
+    worse = [one for one in found if one.fails and one.verdict == Verdict.WORSE]
+    if worse and all(one.evidence and (one.subject, one.metric) in doubted for one in worse):
+        rest = exit_of(one for one in found if one not in worse)
+        return rest or Exit.UNDECIDED
+    return int(payload["exit"])
 
 
 def of_os_error(error: OSError, *folders: Path) -> str:

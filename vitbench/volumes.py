@@ -16,9 +16,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from vitbench.atomic import write_atomically
 from vitbench.errors import UserError
 from vitbench.parts import RECORD_LIMIT, File, Part, Volume
-from vitbench.records import Record, parse, write_atomically
+from vitbench.records import Record, parse
 
 SCHEMA = 1
 MANIFEST = "manifest.json"

@@ -31,12 +31,13 @@ import numpy as np
 import torch
 
 from vitbench import baselines, checkpoints, identity, papers, run
+from vitbench.atomic import LEFTOVERS
 from vitbench.baselines import Measurement
 from vitbench.case import Budget
 from vitbench.checkpoints import Checkpoints
 from vitbench.identity import Identity
 from vitbench.metrics import METRICS
-from vitbench.records import LEFTOVERS, Record, Store
+from vitbench.records import Record, Store
 from vitbench.report import pages
 from vitbench.report.results import Results
 from vitbench.selection import Selection

@@ -14,7 +14,7 @@ from typing import Any
 
 from tabulate import tabulate
 
-from vitbench.records import write_whole
+from vitbench.atomic import write_whole
 
 MODELS = ("vit", "resnet", "t2t", "cvt")
 EQUAL = 1e-5  # relative difference of losses that counts as none, in fp32

@@ -3,14 +3,16 @@
 import csv
 import io
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vitbench.case import Budget
-from vitbench.report.groups import Interval
 from vitbench.report.leaderboard import Board, Row
 from vitbench.report.literature import PrintedRow
 from vitbench.report.markdown import Grid, Markup, escaped, link, table
 from vitbench.report.results import Value
+
+if TYPE_CHECKING:
+    from vitbench.report.groups import Interval
 
 NAME = "leaderboard.md"
 TITLE = "# Leaderboards"
@@ -112,7 +114,7 @@ def _spread(mean: float, spread: float | None) -> str:
     return f"{mean:.2f}" if spread is None else f"{mean:.2f} ± {spread:.2f}"
 
 
-def _interval(one: Interval | None) -> str:
+def _interval(one: "Interval | None") -> str:
     return f"{one.low:.2f} to {one.high:.2f}" if one else NOTHING
 
 

@@ -17,10 +17,10 @@ from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 
 from vitbench import compare
+from vitbench.atomic import write_whole
 from vitbench.case import Budget
 from vitbench.machine import installed
 from vitbench.papers import Paper
-from vitbench.records import write_whole
 from vitbench.report import choices, conclusions, counts, gallery, rankings
 from vitbench.report.explorer import ANY, COLUMNS, PRINT_ONLY, Row, rows
 from vitbench.report.leaderboard import Board

@@ -6,16 +6,18 @@ in print stands apart and is ranked with nothing. The rules and their weaknesses
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vitbench.baselines import Measurement
 from vitbench.case import Budget
-from vitbench.report import groups
 from vitbench.report.experiments import Experiment, Sizes, experiments, stale
 from vitbench.report.literature import PrintedRow, printed_rows
 from vitbench.report.material import Material
 from vitbench.report.results import Results, Value
 from vitbench.report.tables import test_images
+
+if TYPE_CHECKING:
+    from vitbench.report.groups import Interval
 
 METRIC = {"last": "accuracy", "best": "best_accuracy"}  # by the epoch that is reported
 BUDGETS = (Budget.PAPER, Budget.SHORT, Budget.QUICK)
@@ -64,7 +66,7 @@ class Row:
     values: tuple[float, ...]
     accuracy: float
     spread: float | None
-    interval: groups.Interval | None
+    interval: "Interval | None"
     params: float | None
     macs: float | None
     gain: Value | None
@@ -139,6 +141,8 @@ def ranked(rows: Sequence[Row]) -> tuple[Row, ...]:
     if not rows:
         return ()
     ordered = sorted(rows, key=lambda row: (-row.accuracy, row.case, row.keys))
+    from vitbench.report import groups  # imports numpy
+
     apart = groups.apart([row.values for row in ordered], test_images(ordered[0].dataset))
     found = []
     for place, (row, group) in enumerate(zip(ordered, groups.groups(apart), strict=True)):
@@ -192,6 +196,8 @@ def _rows(material: Material) -> Iterator[Row]:
 
 
 def _row(one: Experiment, selection: str, runs: Sequence[Measurement], results: Results, sizes: Sizes) -> Row:
+    from vitbench.report import groups  # imports numpy
+
     case, budget = one.case, one.budget
     values = tuple(run.value for run in runs)
     mean = results.value(case, budget, METRIC[selection])

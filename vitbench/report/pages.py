@@ -5,10 +5,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from vitbench import compare
+from vitbench.atomic import clear_leftovers, write_atomically, write_whole
 from vitbench.case import Budget, Case
 from vitbench.errors import UserError
 from vitbench.papers import Paper
-from vitbench.records import clear_leftovers, write_atomically, write_whole
 from vitbench.report import (
     board_page,
     choices,

@@ -8,6 +8,7 @@ from vitbench.case import Budget, Case
 from vitbench.compare import Finding, Verdict
 from vitbench.kept import Kept
 from vitbench.papers import Paper
+from vitbench.reference import by_another_version, is_stale
 from vitbench.report.material import Material
 from vitbench.report.results import Results
 from vitbench.selection import Selection
@@ -57,13 +58,12 @@ def stale(case: Case, budget: Budget, results: Results) -> Iterator[Finding]:
         if one.precision not in first:
             first[one.precision] = identity.of_run(case, budget=budget, precision=one.precision)
         now = first[one.precision].under(int(seed))
-        if one.key and one.key != now.key[: len(one.key)]:
-            against = f"recorded {one.date} by another version"
+        if is_stale(one, now.key):
             yield Finding(
                 subject=case.id,
                 metric="accuracy",
                 verdict=Verdict.STALE,
                 value=None,
                 reference=one.value,
-                against=against,
+                against=by_another_version(one),
             )

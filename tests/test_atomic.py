@@ -16,8 +16,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from vitbench.atomic import write_atomically, write_whole
 from vitbench.errors import Busy
-from vitbench.records import Store, write_atomically, write_whole
+from vitbench.records import Store
 
 a_run = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("a_run.py"))))
 RUN, RECORD = a_run.RUN, a_run.RECORD
@@ -55,7 +56,8 @@ from pathlib import Path
 sys.path[:0] = [{tests!r}, {root!r}]
 from a_run import PHASE, RECORD, RUN, record_of
 from dataclasses import replace
-from vitbench.records import Store, write_atomically
+from vitbench.atomic import write_atomically
+from vitbench.records import Store
 store = Store(Path({store!r}))
 """
 
@@ -122,7 +124,7 @@ def test_killed_while_writing_many_records_every_one_is_whole_or_absent(store, p
 DIE_AT_EVERY_LINE = """
 import json, os, signal
 from dataclasses import asdict
-from vitbench.records import write_whole
+from vitbench.atomic import write_whole
 path = store.folder(RUN) / "record.json"
 old, new = path.read_text(), json.dumps(asdict(replace(RECORD, measurements={"accuracy": 98.0})))
 def dying(left):
