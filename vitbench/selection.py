@@ -147,8 +147,8 @@ def sizes(papers: Iterable[Paper], cases: Iterable[Case]) -> list[Case]:
     """
     printed = {paper.name: paper.datasets_of for paper in papers}
     found = (
-        _untabled(replace(case, dataset=one), "size")
-        for case in cases
+        replace(case, dataset=one)
+        for case in (_untabled(one, "size") for one in cases)
         for one in printed[case.paper].get(case.model.name) or printed[case.paper][""]
     )
     counted: dict[tuple[str, int, int], Case] = {}

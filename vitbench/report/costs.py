@@ -99,7 +99,8 @@ def _size(paper: Paper, table: Table, one: Printed, results: Results) -> Size:
 
 def counted(paper: Paper, case: Case, metric: str, results: Results) -> Value | None:
     """What was counted of a case's network, as it is for as many classes as the case's data set has."""
-    key = (paper.name, case.model.name, str(case.objective), case.dataset, case.recipe.name)
+    objective = str(case.objective.unweighted())  # of which a size is
+    key = (paper.name, case.model.name, objective, case.dataset, case.recipe.name)
     if key not in results.memo:
         classes = constant(case.dataset, "CLASSES")
         results.memo[key] = [one for one in sizes([paper], [case]) if constant(one.dataset, "CLASSES") == classes]
