@@ -60,7 +60,7 @@ def test_what_cannot_be_compared_is_one_line(capsys, tmp_path, sides):
         assert wrong in err
 
 
-@pytest.mark.parametrize("machine", sorted(path.name for path in RECORDED.iterdir()))
+@pytest.mark.parametrize("machine", sorted(path.name for path in RECORDED.iterdir() if path.is_dir()))
 def test_what_was_recorded_compares_with_itself_line_by_line(capsys, machine):
     folder = str(RECORDED / machine)
     code, out, err = run_cli(capsys, "compare", folder, folder)

@@ -49,6 +49,7 @@ def test_a_missing_baseline_is_new_and_fails_only_on_request(suite, executed, mo
 
 
 def test_seeds_that_do_not_tell_a_sign_end_with_13(suite, executed, monkeypatch):
+    monkeypatch.setattr(Session, "recorded", [])
     result = suite("-k", "test_accuracy and 4.1/vit/ce+0.1drloc/", "--seeds", "auto:4")
     # Every run has the same accuracy, so that no gain has a sign.
     assert result.ret == 13

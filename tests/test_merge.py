@@ -10,8 +10,8 @@ import zipfile
 import pytest
 from filelock import FileLock
 
+from vitbench import atomic
 from vitbench import merge as module
-from vitbench import records
 from vitbench.merge import Merge
 from vitbench.pack import pack
 from vitbench.parts import SMALLEST
@@ -272,8 +272,8 @@ def test_interrupted_it_leaves_nothing_half_and_the_next_merge_completes_it(
         fsync(handle)
 
     with monkeypatch.context() as patch:
-        patch.setattr(records.os, "fsync", killed)
-        patch.setattr(records, "_flush_folder", lambda folder: None)
+        patch.setattr(atomic.os, "fsync", killed)
+        patch.setattr(atomic, "_flush_folder", lambda folder: None)
         with pytest.raises(KeyboardInterrupt):
             merged(elsewhere, tmp_path / "out")
     assert elsewhere.content().items() <= runs.content().items()

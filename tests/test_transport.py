@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from vitbench import records
+from vitbench import atomic
 from vitbench.cli import main
 
 
@@ -103,7 +103,7 @@ def test_a_disk_that_fills_up_is_one_line_and_merging_again_completes(capsys, tm
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", flush)
-        patch.setattr(records, "_flush_folder", lambda folder: None)
+        patch.setattr(atomic, "_flush_folder", lambda folder: None)
         code, told, err = run_cli(capsys, *arguments)
     assert code == 12
     assert err.count("\n") == 1

@@ -102,7 +102,8 @@ def exit_code(payloads: Sequence[Payload], plain_failures: int) -> int | None:
     if plain_failures:
         return None
     # A case skipped for absent data fails nothing, unless no other was trained.
-    codes = {_code(one, doubtful(payloads)) for one in payloads if one["status"] != "skipped"}
+    doubted = doubtful(payloads)
+    codes = {_code(one, doubted) for one in payloads if one["status"] != "skipped"}
     trained = [one for one in payloads if one["kind"] == "run"]
     if trained and all(one["status"] == "skipped" for one in trained):
         codes.add(Exit.INFRASTRUCTURE)
