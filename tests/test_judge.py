@@ -5,22 +5,13 @@ from dataclasses import replace
 import pytest
 from scipy import stats
 
-from tests.test_session import case, recorded, session_of
+from tests.test_session import PROVENANCE, case, recorded, session_of
 from vitbench import identity, machine
 from vitbench.case import Budget
 from vitbench.compare import Verdict
 from vitbench.records import Record
 from vitbench.selection import Selection
 
-PROVENANCE = {
-    "date": "2026-11-02T03:04:05+00:00",
-    "seconds": 2.0,
-    "device": "h200",
-    "precision": "fp32",
-    "engine": "eager",
-    "commit": "3f2c1ab",
-    "versions": {"torch": "2.11.0"},
-}
 SHORT = {"selection": Selection(budget=Budget.SHORT)}
 GAINS = (4.0, 4.4, 3.7, 4.1, 3.8)
 PLAIN = (70.0, 70.5, 69.8, 70.2, 69.9)

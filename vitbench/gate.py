@@ -128,16 +128,8 @@ def judge_difference(now: Sequence[float], recorded: Sequence[float]) -> Judgeme
         why = f"a gate needs at least {LEAST_SEEDS} seeds on each side, got {sizes[0]} and {sizes[1]}"
         return _untested(Verdict.UNDECIDED, sizes, effect=effect, why=why)
     one = changes(now, recorded)
-    return Judgement(
-        verdict=Verdict(str(one.verdict)),
-        effect=float(one.effect),
-        low=float(one.low),
-        high=float(one.high),
-        p=float(one.p),
-        counts=sizes,
-        test="Student's t, two samples",
-        why="every seed gives the recorded value" if list(now) == list(recorded) else "",
-    )
+    why = "every seed gives the recorded value" if list(now) == list(recorded) else ""
+    return _judged(one, sizes, test="Student's t, two samples", why=why)
 
 
 def judge_losses(now: Sequence[float], recorded: Sequence[float]) -> Judgement:
@@ -174,6 +166,13 @@ def judge_losses(now: Sequence[float], recorded: Sequence[float]) -> Judgement:
         test="same seeds, first epoch",
         why="its sign is another one" if is_flipped else "",
     )
+
+
+def _judged(one: Change, sizes: tuple[int, int], *, test: str, why: str) -> Judgement:
+    """The judgement of a single case."""
+    effect, low, high, p = (float(value) for value in (one.effect, one.low, one.high, one.p))
+    verdict = Verdict(str(one.verdict))
+    return Judgement(verdict=verdict, effect=effect, low=low, high=high, p=p, counts=sizes, test=test, why=why)
 
 
 def _untested(verdict: Verdict, sizes: tuple[int, int], *, effect: float = math.nan, why: str) -> Judgement:
@@ -241,16 +240,7 @@ def slower(times_now: Sequence[float], times_recorded: Sequence[float], floor: f
         why = f"a gate of speed needs at least {LEAST_TIMES} times on each side, got {sizes[0]} and {sizes[1]}"
         return _untested(Verdict.UNDECIDED, sizes, why=why)
     one = slowdowns(times_now, times_recorded, floor)
-    return Judgement(
-        verdict=Verdict(str(one.verdict)),
-        effect=float(one.effect),
-        low=float(one.low),
-        high=float(one.high),
-        p=float(one.p),
-        counts=sizes,
-        test="Mann-Whitney, A/A floor",
-        why=f"noise floor {floor:.1%}",
-    )
+    return _judged(one, sizes, test="Mann-Whitney, A/A floor", why=f"noise floor {floor:.1%}")
 
 
 def boundary(seeds: int, *, cap: int) -> float:
