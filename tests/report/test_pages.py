@@ -408,3 +408,14 @@ def test_a_picture_that_could_not_be_used_is_named_and_the_rest_is_shown(pretrai
     page = pages.page(own, whole)
     assert "epoch-0002.safetensors: left out, it is torn" in page.partition("## Left out")[2]
     assert page.count("![") == 4
+
+
+def test_the_index_of_a_quick_session_counts_what_it_trained(tmp_path, paper, measured):
+    cases = Selection(budget=Budget.QUICK).cases([paper])
+    alike = [one for one in cases if (one.model.name, str(one.objective)) == ("vit", "ce")]
+    results = Results([measured("vit", "ce", "digits", 90.0, budget="quick")])
+    index, *_ = pages.write(tmp_path, Material(papers=[paper], results=results, cases={Budget.QUICK: cases}))
+    text = index.read_text(encoding="utf-8")
+    assert 0 < len(alike) < len(cases)
+    assert f"| {len(alike)} of {len(cases)} " in text
+    assert "not run" not in text

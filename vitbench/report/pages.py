@@ -119,8 +119,19 @@ def page(paper: Paper, material: Material) -> str:
 
 
 def _index(material: Material) -> str:
-    lines = ["# Reports", "One page per paper: its printed tables with our numbers beside them.", SCORE_NOTE]
+    lines = ["# Reports", "One page per paper: its printed tables with our numbers beside them."]
     lines.append(f"{markdown.link('Everything on one page', html.NAME)}, to be sorted and searched in a browser.")
+    if Budget.PAPER in material.cases:
+        lines += [SCORE_NOTE, markdown.table(_scores(material))]
+    else:
+        lines.append(markdown.table(_trained(material)))
+    lines.append("\n".join(f"- {code(paper.name)}: {escaped(paper.title)}." for paper in material.papers))
+    lines.append(f"Over all papers: {markdown.link('leaderboards', board_page.NAME)}, a table per data set and budget.")
+    return "\n\n".join([*lines, *_problems(material)]) + "\n"
+
+
+def _scores(material: Material) -> Grid:
+    """Printed cells by verdict."""
     rows = []
     for paper in material.papers:
         name = markdown.link(paper.name, f"{paper.name}.md")
@@ -128,11 +139,18 @@ def _index(material: Material) -> str:
         count = f"{measured} of {every}" if every else "none can be run yet"
         for number, (protocol, shown) in enumerate(counts.scores(paper, material.results).items()):
             rows.append([name, protocol, *shown, count] if number == 0 else ["", protocol, *shown, ""])
-    headers = ["Paper", "Protocol", *map(str, counts.ORDER), "printed cells measured"]
-    lines.append(markdown.table((headers, rows)))
-    lines.append("\n".join(f"- {code(paper.name)}: {escaped(paper.title)}." for paper in material.papers))
-    lines.append(f"Over all papers: {markdown.link('leaderboards', board_page.NAME)}, a table per data set and budget.")
-    return "\n\n".join([*lines, *_problems(material)]) + "\n"
+    return ["Paper", "Protocol", *map(str, counts.ORDER), "printed cells measured"], rows
+
+
+def _trained(material: Material) -> Grid:
+    """How many cases of each paper were trained, where a budget is shown that is compared with no print."""
+    rows = []
+    for paper in material.papers:
+        for budget, cases in material.cases.items():
+            own = [case for case in cases if case.paper == paper.name]
+            done = sum(material.results.value(case, budget, "accuracy") is not None for case in own)
+            rows.append([markdown.link(paper.name, f"{paper.name}.md"), str(budget), f"{done} of {len(own)}"])
+    return ["Paper", "Budget", "cases with an accuracy"], rows
 
 
 def _sections(paper: Paper, material: Material) -> Iterator[str]:
