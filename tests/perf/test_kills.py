@@ -2,11 +2,13 @@
 
 import importlib.util
 import os
+import signal
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from vitbench import baselines, records
 from vitbench.records import Store
@@ -31,6 +33,23 @@ def draw():
     return np.random.default_rng(11)
 
 
+class Late:
+    """Draws moments that never come: what is written here kills itself, at the place that a test names."""
+
+    def uniform(self, low, high):
+        return 600.0
+
+
+def killing_itself(parent):
+    """What a test puts into a writer, where it is to be killed; its first writes are the parent's own."""
+
+    def kill():
+        if os.getpid() != parent:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    return kill
+
+
 def wrong(tally):
     return {name for name, lines in tally.wrongs.items() if lines}
 
@@ -51,29 +70,46 @@ def test_killed_writers_lose_nothing(kills, tmp_path, kind):
 
 
 def test_a_writer_in_place_is_found_to_halve(kills, monkeypatch, tmp_path):
+    kill = killing_itself(os.getpid())
+
     def in_place(path, text):
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("w") as file:
-            for letter in text:
-                file.write(letter)
-                file.flush()
+            file.write(text[: len(text) // 2])
+            file.flush()
+            kill()
+            file.write(text[len(text) // 2 :])
 
     monkeypatch.setattr(records, "write_whole", in_place)
-    assert "halved" in wrong(kills.kill_writer(kills.Recorder(tmp_path), 40, draw()))
+    assert "halved" in wrong(kills.kill_writer(kills.Recorder(tmp_path), 1, Late()))
 
 
 def test_a_writer_that_removes_the_old_file_first_is_found_to_lose(kills, monkeypatch, tmp_path):
+    kill = killing_itself(os.getpid())
+
     def removing(path, text, write=records.write_whole):
         path.unlink(missing_ok=True)
+        kill()
         write(path, text)
 
     monkeypatch.setattr(baselines, "write_whole", removing)
-    assert "lost" in wrong(kills.kill_writer(kills.Baseliner(tmp_path), 40, draw()))
+    assert "lost" in wrong(kills.kill_writer(kills.Baseliner(tmp_path), 1, Late()))
 
 
-def test_what_nobody_clears_away_is_found(kills, monkeypatch, tmp_path):
-    monkeypatch.setattr(records, "clear_leftovers", lambda folder: None)
-    assert "left behind" in wrong(kills.kill_writer(kills.Saver(tmp_path), 40, draw()))
+@pytest.mark.parametrize("cleared", [True, False])
+def test_what_nobody_clears_away_is_found(kills, monkeypatch, tmp_path, cleared):
+    kill = killing_itself(os.getpid())
+
+    def halfway(content, file, save=torch.save):
+        save(content, file)
+        kill()
+
+    monkeypatch.setattr(torch, "save", halfway)
+    if not cleared:
+        monkeypatch.setattr(records, "clear_leftovers", lambda folder: None)
+    tally = kills.kill_writer(kills.Saver(tmp_path), 1, Late())
+    assert tally.places == {kills.WITHIN: 1}
+    assert wrong(tally) == (set() if cleared else {"left behind"})
 
 
 def test_a_run_that_goes_on_otherwise_is_found_to_differ(kills, monkeypatch, tmp_path):
