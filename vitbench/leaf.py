@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -54,7 +54,7 @@ class Leaf:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # Python's remarks on somebody's code come when it is imported
-                return ast.parse(self.path.read_bytes())
+                return _parsed(self.path, self.path.stat().st_mtime_ns)
         except SyntaxError as error:
             raise UserError(f"{self.path}:{error.lineno or 1}: cannot be read as Python: {error.msg}") from None
         except (OSError, ValueError, RecursionError, MemoryError) as error:
@@ -197,6 +197,11 @@ class Leaf:
             line = next((f"line {one.lineno}, " for one in reversed(frames) if one.filename == str(self.path)), "")
             reason = " ".join(f"{type(error).__name__}: {error}".split())
             raise UserError(f"{self.what} fails {when}: {line}{reason}; {CONTRACTS[self.kind]}") from error
+
+
+@cache  # a file of augmentations is read for its operations, for its imports and for its version
+def _parsed(path: Path, changed: int) -> ast.Module:
+    return ast.parse(path.read_bytes())
 
 
 @dataclass(frozen=True)

@@ -76,7 +76,7 @@ class Objective:
         """The notation as it stands in ids: `ce+0.1drloc`."""
         return "+".join(summand.slug for summand in self)
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...]:
         """Names of the terms, in order."""
         return tuple(summand.name for summand in self)

@@ -3,10 +3,10 @@
 import math
 import re
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
-from itertools import chain
+from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +32,14 @@ class Section:
     Attributes:
         path: the file that it is from.
         lines: of the whole file.
+        headings: of the whole file, their dotted names by index of their lines.
         name: "" for the whole file.
         start: index of the line where it begins.
     """
 
     path: Path
     lines: Sequence[str]
+    headings: Mapping[int, str]
     name: str
     content: dict[str, Any]
     start: int = 0
@@ -63,11 +65,9 @@ class Section:
     @cached_property
     def _own(self) -> range:
         """Indices of its lines, up to the next heading that is not below its own."""
-        for number in range(self.start + 1, len(self.lines)):
-            heading = _heading(self.lines[number])
-            if self.name and heading and not heading.startswith(f"{self.name}."):
-                return range(self.start, number)
-        return range(self.start, len(self.lines))
+        later = (number for number in self.headings if number > self.start)
+        others = (number for number in later if self.name and not self.headings[number].startswith(f"{self.name}."))
+        return range(self.start, next(others, len(self.lines)))
 
     def _items(self, key: str) -> list[int]:
         """Index of the line where each item of a list begins."""
@@ -132,7 +132,9 @@ class Section:
 
     def section(self, key: str) -> "Section":
         """The section below a key, empty where there is none."""
-        return self._below(key, self.get(key, dict, {}))
+        content, name = self.get(key, dict, {}), self._inner(key)
+        start = (self._headed(name) or [self._line(key)])[0]
+        return Section(self.path, self.lines, self.headings, name, content, start)
 
     def sections(self) -> Iterator[tuple[str, "Section"]]:
         """Every section below this one, by key."""
@@ -144,18 +146,19 @@ class Section:
         Raises:
             UserError: if an entry is no table.
         """
-        for number, entry in enumerate(self.get(key, list, [])):
+        entries, name = self.get(key, list, []), self._inner(key)
+        starts = (self._headed(name) or self._items(key)) if entries else []
+        for entry, start in zip_longest(entries, starts[: len(entries)], fillvalue=self.start):
             if not isinstance(entry, dict):
                 raise UserError(f"{self.where(key)}{self._bracketed} {key}: expected a list of tables, got {entry!r}")
-            yield self._below(key, entry, number)
+            yield Section(self.path, self.lines, self.headings, name, entry, start)
 
-    def _below(self, key: str, content: dict[str, Any], number: int = 0) -> "Section":
-        name = f"{self.name}.{key}" if self.name else key
-        starts = [n for n, line in enumerate(self.lines) if _heading(line) == name]
-        if not starts:
-            starts = self._items(key) if isinstance(self.content.get(key), list) else [self._line(key)]
-        start = starts[number] if number < len(starts) else self.start
-        return Section(self.path, self.lines, name, content, start)
+    def _inner(self, key: str) -> str:
+        return f"{self.name}.{key}" if self.name else key
+
+    def _headed(self, name: str) -> list[int]:
+        """Indices of the lines that head sections of that dotted name."""
+        return [number for number, heading in self.headings.items() if heading == name]
 
 
 def read(path: Path) -> Section:
@@ -168,7 +171,9 @@ def read(path: Path) -> Section:
         text = path.read_text(encoding="utf-8")
         content = tomllib.loads(text)
         _refuse_wide(content)
-        return Section(path, text.split("\n"), "", content)
+        lines = text.split("\n")
+        headings = {number: name for number, line in enumerate(lines) if (name := _heading(line))}
+        return Section(path, lines, headings, "", content)
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
         raise UserError(f"{path}:{line}: this is not UTF-8, the encoding of TOML; save the file as UTF-8") from None
@@ -201,7 +206,6 @@ def _setting(key: str) -> re.Pattern[str]:
     return re.compile(rf"""(?:^|[\s{{,.\[])["']?{re.escape(key)}["']?\s*[=.\]]""")
 
 
-@cache  # every section looks for its own heading in every line
 def _heading(line: str) -> str:
     """Dotted name of the section that begins in a line, or nothing."""
     found = re.match(r"\s*\[+([^\[\],]+)\]+\s*(#.*)?$", line)

@@ -146,17 +146,30 @@ def sizes(papers: Iterable[Paper], cases: Iterable[Case]) -> list[Case]:
     whole paper for a model that a user adds; of several with as many classes and pixels, the first by name.
     """
     printed = {paper.name: paper.datasets_of for paper in papers}
-    found = (
-        replace(case, dataset=one)
-        for case in (_untabled(one, "size") for one in cases)
-        for one in printed[case.paper].get(case.model.name) or printed[case.paper][""]
+    networks: dict[tuple[str, ...], Case] = {}
+    for case in cases:
+        networks.setdefault((case.paper, case.model.name, case.plain_notation), case)
+    return _once(
+        replace(one, dataset=dataset)
+        for one in (_untabled(case, "size") for case in networks.values())
+        for dataset in _unlike(
+            tuple(printed[one.paper].get(one.model.name) or printed[one.paper][""]), one.recipe.image_size
+        )
     )
-    counted: dict[tuple[str, int, int], Case] = {}
-    for case in _once(found):
-        data = leaves.find("datasets", case.dataset)
-        pixels = case.recipe.image_size or data.constant("IMAGE_SIZE")
-        counted.setdefault((case.id.rpartition("/")[0], data.constant("CLASSES"), pixels), case)
-    return list(counted.values())
+
+
+@cache
+def _unlike(datasets: tuple[str, ...], image_size: int | None) -> list[str]:
+    """The first of the data sets of each number of classes and pixels.
+
+    Args:
+        image_size: of a recipe, in place of the data sets' own.
+    """
+    found: dict[tuple[int, int], str] = {}
+    for name in datasets:
+        data = leaves.find("datasets", name)
+        found.setdefault((data.constant("CLASSES"), image_size or data.constant("IMAGE_SIZE")), name)
+    return list(found.values())
 
 
 def trained(cases: Iterable[Case], budget: Budget) -> Iterator[Case]:
