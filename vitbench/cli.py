@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from vitbench import (
     baselines,
     campaign_command,
+    collector,
     compare_command,
     doctor,
     export_command,
@@ -212,6 +213,7 @@ def _check(options: argparse.Namespace) -> int:
     return 2 if problems else 0
 
 
+@collector.paused()
 def _report(options: argparse.Namespace) -> int:
     from vitbench.report import pages, recorded
 

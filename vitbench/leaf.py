@@ -91,7 +91,7 @@ class Leaf:
     def imports(self) -> frozenset[str]:
         """Dotted names that the file imports, `a.b` and `a.b.c` of `from a.b import c`."""
         found = set()
-        for node in ast.walk(self._tree):
+        for node in _statements(self._tree):
             if isinstance(node, ast.Import):
                 found |= {alias.name for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.module:
@@ -202,6 +202,14 @@ class Leaf:
 @cache  # a file of augmentations is read for its operations, for its imports and for its version
 def _parsed(path: Path, changed: int) -> ast.Module:
     return ast.parse(path.read_bytes())
+
+
+def _statements(node: ast.AST) -> Iterator[ast.AST]:
+    """A node and all statements within it, without the expressions in them, which are most of a file."""
+    yield node
+    for name in ("body", "orelse", "handlers", "finalbody", "cases"):
+        for inner in getattr(node, name, ()):
+            yield from _statements(inner)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from vitbench import compare, statistics
+from vitbench import collector, compare, statistics
 from vitbench.case import Case
 from vitbench.compare import Finding, Verdict
 from vitbench.identity import Identity
@@ -212,6 +212,7 @@ def rows(payloads: Sequence[Payload], kind: str) -> list[Payload]:
     return _with_plain([one for one in payloads if one["kind"] == kind and one["status"] != "skipped"])
 
 
+@collector.paused()
 def write_report(session: Session, folder: Path) -> Path:
     """Write the report of everything that the runs directory holds for the chosen budget; returns its index."""
     from vitbench import baselines, kept

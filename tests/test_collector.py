@@ -1,0 +1,27 @@
+"""The collector of reference cycles: off for a while, and then as it was."""
+
+import gc
+
+import pytest
+
+from vitbench import collector
+
+
+@pytest.fixture(params=[True, False])
+def was_enabled(request):
+    before = gc.isenabled()
+    (gc.enable if request.param else gc.disable)()
+    yield request.param
+    (gc.enable if before else gc.disable)()
+
+
+def test_nothing_is_collected_meanwhile(was_enabled):
+    with collector.paused():
+        assert not gc.isenabled()
+    assert gc.isenabled() == was_enabled
+
+
+def test_after_an_error_it_is_as_it_was(was_enabled):
+    with pytest.raises(ZeroDivisionError), collector.paused():
+        raise ZeroDivisionError
+    assert gc.isenabled() == was_enabled
