@@ -11,6 +11,7 @@ To be reached, else it exits with 1: at most 2 MB, and 1 s until it can be used.
 
 import argparse
 import random
+import statistics
 import sys
 import tempfile
 import time
@@ -29,10 +30,11 @@ from vitbench.report.gallery import drawings
 from vitbench.report.leaderboard import boards
 from vitbench.report.material import Material
 
-ROUNDS = 3
+ROUNDS = 5
 MOST_BYTES, MOST_SECONDS = 2_000_000, 1.0
 # `ready` is from the beginning of the navigation to the end of the first layout, after the page's own script; others
-# are from a click or a key to the end of the layout that comes of it. All at once, for the browser ends with the load.
+# are from a click or a key to the end of the layout that comes of it, `sort` with the rows that nobody had asked for
+# before. All at once, for the browser ends with the load. `view` is `ready` for an address that holds a sorted view.
 SCRIPT = """
 const laid = () => document.documentElement.getBoundingClientRect().height;
 const timed = act => { const begin = performance.now(); act(); laid(); return performance.now() - begin; };
@@ -47,6 +49,9 @@ const search = timed(() => {
 const open = timed(() => document.querySelector("#cells [data-n] button").click());
 return { ready, sort, search, open };
 """
+VIEW = "#explorer?q=cifar10&all=1&sort=-printed"
+# Only the layout, for the script has taken the view from the address.
+OPENED = "document.documentElement.getBoundingClientRect(); return { view: performance.now() };"
 
 
 def made(number: int, known: Sequence[Paper]) -> list[Measurement]:
@@ -108,14 +113,17 @@ def measure(name: str, material: Material) -> bool:
         size = page.stat().st_size
         answers = []
         for _ in range(ROUNDS):
-            found, failures = browser.ask(page, SCRIPT, is_real_time=True)
-            if failures:
-                raise RuntimeError(f"{name}: {failures}")
-            answers.append(found)
+            answers.append({})
+            for script, address in ((SCRIPT, ""), (OPENED, VIEW)):
+                found, failures = browser.ask(page, script, hash=address, is_real_time=True)
+                if failures:
+                    raise RuntimeError(f"{name}: {failures}")
+                answers[-1] |= found
     least = {what: min(one[what] for one in answers) for what in answers[0]}  # others may use the machine too
-    shown = ", ".join(f"{what} {value:.0f} ms" for what, value in least.items())
-    print(f"{name}: {size / 1000:.0f} KB, rendered in {seconds:.2f} s; {shown}", flush=True)
-    return size <= MOST_BYTES and least["ready"] <= 1000 * MOST_SECONDS
+    median = {what: statistics.median(one[what] for one in answers) for what in answers[0]}
+    shown = ", ".join(f"{what} {value:.0f} ({median[what]:.0f})" for what, value in least.items())
+    print(f"{name}: {size / 1000:.0f} KB, rendered in {seconds:.2f} s; ms, least (median): {shown}", flush=True)
+    return size <= MOST_BYTES and max(least["ready"], least["view"]) <= 1000 * MOST_SECONDS
 
 
 def main() -> int:

@@ -12,8 +12,12 @@ from tests import a_material
 from vitbench.case import Budget
 from vitbench.choices import Choice
 from vitbench.report import html, pages
-from vitbench.report.explorer import COLUMNS, Row
+from vitbench.report.explorer import COLUMNS, Row, rows
 from vitbench.report.leaderboard import boards
+from vitbench.report.material import Material
+from vitbench.report.provenance import Numbers
+from vitbench.report.results import Results
+from vitbench.selection import Selection
 
 TEMPLATES = Path(html.__file__).parent / "templates"
 
@@ -42,6 +46,12 @@ class Tree(HTMLParser):
 
     def all(self, tag):
         return [attributes for name, attributes in self.elements if name == tag]
+
+
+def cells_of(page):
+    """Markup of the rows of all cells: those that are laid out at once, and those that a script makes rows of."""
+    first, *rest = re.findall(r'<table[^>]* class="cells".*?<tbody>(.*?)</tbody>', page, re.DOTALL)
+    return [part.split("<tr>")[1:] for part in (first, "".join(rest))]
 
 
 @pytest.fixture
@@ -88,7 +98,7 @@ def test_every_control_has_a_name_and_every_column_its_heading(material):
     page = html.page(material, boards(material))
     tree = Tree(page)
     heads = [one["data-name"] for one in tree.all("th") if "data-name" in one]
-    assert heads == list(COLUMNS)
+    assert heads == [*COLUMNS, *COLUMNS]  # of the first rows, and of the others
     assert len(re.findall(r"<label[^>]*>[^<]*<(input|select)", page)) == len(tree.all("input")) + len(
         tree.all("select")
     )
@@ -108,8 +118,34 @@ def test_hostile_names_are_text(hostile):
     shown = {text.strip() for text in tree.texts["td"]} | {text.strip() for text in tree.texts["th"]}
     assert {name.strip() for name in a_material.HOSTILE} - {""} <= shown | set(tree.texts["bdi"])
     assert tree.texts["bdi"].count(a_material.HOSTILE[2]) >= 1
-    rows = re.search(r'<table id="cells">.*?<tbody>(.*?)</tbody>', page, re.DOTALL)[1].split("<tr>")[1:]
-    assert {len(re.findall(r"<t[dh]\b", row)) for row in rows} == {len(COLUMNS)}
+    assert {len(re.findall(r"<t[dh]\b", row)) for part in cells_of(page) for row in part} == {len(COLUMNS)}
+    assert page.count("</noscript") == page.count("<noscript")
+
+
+@pytest.mark.parametrize(("most", "first"), [(4, 4), (100, 15)])
+def test_what_is_not_shown_at_once_is_elements_only_to_a_reader_without_scripts(material, monkeypatch, most, first):
+    monkeypatch.setattr(html, "SHOWN", most)
+    page = html.page(material, boards(material))
+    found = rows(material, Numbers({}))
+    laid_out, rest = cells_of(page)
+    assert (len(laid_out), len(rest)) == (first, 19 - first)
+    assert sum(row.is_run for row in found) == 15  # and the other four wait until they are asked for
+    models = [re.match(r"<th scope=row>(.*?)<td", row)[1] for row in laid_out + rest]
+    assert models == [row.cells["model"] for row in found]
+    without = re.sub(r"<noscript.*?</noscript>", "", page, flags=re.DOTALL)
+    assert cells_of(without) == [laid_out, []]
+    assert page.count('<section class="board"') == len(boards(material)) > 1
+    assert re.findall(r'<section class="board" aria-labelledby="(.*?)"', without) == ["board-0"]
+
+
+def test_a_measured_cell_without_its_baseline_is_not_hidden(paper, measured):
+    cases = {Budget.PAPER: Selection(budget=Budget.PAPER).cases([paper])}
+    alone = Results([measured("vit", "ce + 0.1*me", "cifar10", 64.0)])
+    page = html.page(Material(papers=[paper], results=alone, cases=cases))
+    laid_out, rest = cells_of(page)
+    assert laid_out
+    assert all("64.00" in row for row in laid_out)
+    assert f'data-hidden="{len(rest)}"' in page
 
 
 def test_embedded_data_is_what_it_was_and_cannot_end_its_element():

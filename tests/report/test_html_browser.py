@@ -2,15 +2,17 @@
 
 import importlib.util
 import re
+from html import escape
 from pathlib import Path
 
 import pytest
 
 from tests import a_material
 from vitbench import baselines, kept, papers
-from vitbench.report import pages, recorded
+from vitbench.report import html, pages, recorded
 from vitbench.report.explorer import COLUMNS
 
+OURS = list(COLUMNS).index("ours")
 PERF = Path(__file__).parents[2] / "benchmarks" / "perf"
 # What the scripts below use of the page.
 TOOLS = """
@@ -19,6 +21,7 @@ const one = selector => document.querySelector(selector);
 const all = selector => [...document.querySelectorAll(selector)];
 const column = name => all(`#cells tbody tr`).map(row => row.cells[all("#cells th[data-name]")
   .findIndex(head => head.dataset.name === name)].textContent);
+const told = () => all("#cells tbody tr").map(row => [...row.cells].map(cell => cell.textContent).join("/"));
 const head = name => one(`#cells th[data-name=${name}]`);
 const type = async (name, value) => {
   const field = one("#filters").elements[name];
@@ -42,6 +45,13 @@ def browser():
 @pytest.fixture
 def page(tmp_path, paper, results, measured):
     return pages.write(tmp_path / "report", a_material.of_everything(paper, results, measured))[-1]
+
+
+@pytest.fixture
+def few(tmp_path, paper, results, measured, monkeypatch):
+    """The same, of four rows at once."""
+    monkeypatch.setattr(html, "SHOWN", 4)
+    return pages.write(tmp_path / "few", a_material.of_everything(paper, results, measured))[-1]
 
 
 @pytest.fixture(scope="module")
@@ -117,6 +127,40 @@ def test_searching_and_filtering_leave_the_rows_that_match_and_count_them(browse
     assert reset == start
     assert (len(unrun[0]), unrun[1]) == (4, "4 of 19 rows")
     assert nothing == [[], "0 of 19 rows"]
+
+
+def test_rows_beyond_the_first_are_sorted_searched_and_shown_when_asked_for(browser, page, few):
+    script = """
+        const state = () => [told(), one("#count").textContent, one("#more").hidden];
+        const found = [state()];
+        one("#more button").click(); found.push(state());
+        await type("all", true); found.push(state());
+        one("#filters button[type=reset]").click(); await pause(); found.push(state());
+        head("ours").querySelector("button").click(); await pause(); found.push(state());
+        await type("q", "digits"); found.push(state());
+        return found;"""
+    start, more, everything, reset, sorted_, searched = answer(browser, few, script)
+    assert start[1:] == ["15 of 19 rows; the first 4 are shown; 4 more match that nothing was run for", False]
+    assert len(start[0]) == 4
+    assert more[1:] == ["15 of 19 rows; 4 more match that nothing was run for", True]
+    # The page that shows all of them at once is held against this one.
+    script = """
+        const found = [told()];
+        await type("all", true); found.push(told());
+        return found;"""
+    run, whole = answer(browser, page, script)
+    assert more[0] == run
+    assert start[0] == run[:4]
+    assert everything == [whole[:4], "19 of 19 rows; the first 4 are shown", False]
+    assert reset == start
+    largest = sorted(numbers([row.split("/")[OURS] for row in run]), reverse=True)
+    assert numbers([row.split("/")[OURS] for row in sorted_[0]]) == largest[:4]
+    assert set(sorted_[0]) - set(start[0])  # some of them came from beyond
+    assert numbers([row.split("/")[OURS] for row in searched[0]]) == [
+        96.5,
+        95.0,
+    ]  # the quick runs, of which none was shown
+    assert searched[1] == "2 of 19 rows"
 
 
 def test_an_address_that_was_shared_shows_the_same_view(browser, page):
@@ -201,9 +245,13 @@ def test_leaderboards_are_shown_one_at_a_time_and_narrowed_by_size(browser, page
     assert smaller == [[title], [], f"0 of {len(sizes)} rows"]
 
 
-def test_hostile_names_run_nothing_and_are_shown_as_they_are(browser, tmp_path, paper, measured):
+@pytest.mark.parametrize("most", [1, 100])
+def test_hostile_names_run_nothing_and_are_shown_as_they_are(browser, tmp_path, paper, measured, monkeypatch, most):
+    monkeypatch.setattr(html, "SHOWN", most)  # so that most rows wait as text, or none
     page = pages.write(tmp_path / "report", a_material.of_hostile_names(paper, measured))[-1]
     script = """
+        if (one("#filters").elements.all) await type("all", true);
+        one("#more button").click();
         const shown = [...column("model"), ...column("table")];
         const titles = [];
         for (const button of all("#cells [data-n] button")) {
@@ -212,9 +260,11 @@ def test_hostile_names_run_nothing_and_are_shown_as_they_are(browser, tmp_path, 
           one("#record").close();
         }
         await type("q", "<script>");
-        return [shown, titles, all("img, iframe, b").length, column("table"), all("#filters option").length];"""
-    shown, titles, others, searched, options = answer(browser, page, script)
+        return [shown, titles, all("img, iframe, b").length, column("table"), all("#filters option").length,
+          Number(one("#cells").dataset.rows)];"""
+    shown, titles, others, searched, options, rows = answer(browser, page, script)
     assert {name for name in shown if name.strip()} <= set(a_material.HOSTILE)
+    assert len(shown) == 2 * rows > 2
     assert any("<script>" in content for _, content in titles)
     assert others == 0
     assert searched
@@ -255,13 +305,39 @@ def test_the_real_page_loads_nothing_and_has_no_errors(browser, real):
     assert loaded == []
     assert images > 0
     assert broken == 0
-    assert rows > 100
+    assert rows == html.SHOWN
     assert real.stat().st_size <= 2_000_000
 
 
-def test_without_scripts_every_row_can_be_read(browser, real):
+def test_opening_the_page_lays_out_little_of_it(browser, real):
+    """The time until it can be used goes with the number of elements; the markup of all of them is far more."""
+    script = """
+        const whole = one("#rest").textContent.match(/<t[dh]/g).length;
+        return [all("*").length, whole];"""
+    elements, waiting = answer(browser, real, script)
+    assert elements < 5000
+    assert waiting > 2 * elements
+
+
+def test_without_scripts_every_row_and_every_board_can_be_read(browser, real):
+    """A frame in which scripts may not run."""
     text = real.read_text(encoding="utf-8")
-    rows = re.search(r'<table id="cells">.*?<tbody>(.*?)</tbody>', text, re.DOTALL)[1].split("<tr>")[1:]
-    assert len(rows) > 500
-    assert {len(re.findall(r"<t[dh]\b", row)) for row in rows} == {len(COLUMNS)}
+    frame = real.with_name("still.html")
+    inside = f'<iframe sandbox="allow-same-origin" width="1280" height="800" srcdoc="{escape(text)}"></iframe>'
+    frame.write_text(f"<!DOCTYPE html><html><head></head><body>{inside}", encoding="utf-8")
+    script = """
+        const frame = one("iframe");
+        while (!frame.contentDocument.querySelector("dialog")) await pause();
+        const within = selector => [...frame.contentDocument.querySelectorAll(selector)];
+        const seen = selector => within(selector).filter(one => one.getBoundingClientRect().height > 0);
+        const rows = seen("table.cells tbody tr");
+        return [within("button[aria-haspopup]").length, rows.length, [...new Set(rows.map(row => row.cells.length))],
+          seen("section.board h3").map(title => title.textContent),
+          within("#sizes option").map(one => one.textContent)];"""
+    buttons, rows, cells, boards, titles = answer(browser, frame, script)
+    assert buttons == 0  # no script has run
+    assert rows == int(re.search(r"<p id=\"count\".*?>(\d+) rows", text)[1]) > 500
+    assert cells == [len(COLUMNS)]
+    assert boards == titles
+    assert len(boards) > 10
     assert not re.search(r"<(section|table|tr|td)[^>]* hidden", text)

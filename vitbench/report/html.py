@@ -9,6 +9,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -30,7 +31,7 @@ from vitbench.report.provenance import Numbers
 NAME = "index.html"
 MOST = 1_900_000  # bytes of a page; figures that do not fit below it are linked
 FILTERS = ("paper", "dataset", "budget", "verdict")
-NOT_RUN = (str(compare.ClaimVerdict.NOT_RUN), PRINT_ONLY)
+SHOWN = 100  # rows at once, so that the page opens, sorts and searches quickly
 PLACE = Markup("<!-- figures -->")  # which nothing else can write, for a name is escaped
 TYPES = {".svg": "image/svg+xml", ".png": "image/png"}
 
@@ -90,7 +91,7 @@ def page(
     Args:
         drawn: per name of a drawing, how the page links to its file, and the file.
     """
-    environment = Environment(autoescape=True, loader=PackageLoader("vitbench.report", "templates"))
+    environment = _environment()
     content = _content(material, boards)
     template = environment.get_template("index.html.jinja")
     found = list(_figures(material, drawn or {}))
@@ -100,6 +101,12 @@ def page(
     bare = template.render(content, figures=PLACE if found else "")
     shown = list(_fitting(found, MOST - len(bare.encode())))
     return bare.replace(PLACE, environment.get_template("figures.html.jinja").render(figures=shown)) + "\n"
+
+
+@cache
+def _environment() -> Environment:
+    """Whose templates are compiled once."""
+    return Environment(autoescape=True, loader=PackageLoader("vitbench.report", "templates"))
 
 
 def _source(environment: Environment, name: str) -> Markup:
@@ -112,11 +119,16 @@ def _content(material: Material, boards: Sequence[Board]) -> dict[str, Any]:
     found = rows(material, numbers)
     compared = [budget for budget in material.cases if budget != Budget.QUICK]
     shown = [(paper.name, conclusions.conclusion_table(paper, material.results, compared)) for paper in material.papers]
+    run = sum(row.is_run for row in found)  # which stand first
+    first = min(run, SHOWN)
     content: dict[str, Any] = {
         "rows": found,
+        "first": found[:first],
+        "rest": found[first:],
+        "hidden": len(found) - run,
+        "most": SHOWN,
         "columns": COLUMNS,
         "filters": {name: values(found, name) for name in FILTERS},
-        "hidden": sum(row.verdict in NOT_RUN for row in found),
         "score": list(score(material.papers, found)) if compared else [],
         "verdicts": [str(one) for one in counts.ORDER],
         "headline": list(headline(found)),

@@ -1,6 +1,5 @@
 "use strict";
 (() => {
-  const SHOWN = 300; // rows at once, so that sorting and typing stay quick
   const MARKS = {
     "reproduced": "good", "holds": "good",
     "deviates": "doubt",
@@ -15,6 +14,11 @@
     element.textContent = text;
     parent?.append(element);
     return element;
+  };
+  const parsed = noscript => { // what it holds is text to a page with a script, and elements only when needed
+    const template = document.createElement("template");
+    template.innerHTML = noscript.textContent;
+    return template.content;
   };
 
   // Numbers that open their records
@@ -89,9 +93,15 @@
   const column = Object.fromEntries(heads.map((head, index) => [head.dataset.name, index]));
   const FILTERS = ["paper", "dataset", "budget", "verdict"];
   const texts = new Map(); // per row, in lower case, once it was asked for
-  const rows = [...body.rows].map((element, place) => ({ element, place, isReady: false }));
+  const rows = [], SHOWN = Number(table.dataset.most), TOTAL = Number(table.dataset.rows);
   const text = (row, name) => row.element.cells[column[name]].textContent;
   let sort = { name: "", down: false }, most = SHOWN;
+
+  const add = element => rows.push({ element, place: rows.length, isReady: false });
+
+  function complete() { // the rows beyond the first ones, when something but those is asked for
+    if (rows.length < TOTAL) each("tbody tr", add, parsed(find("#rest")));
+  }
 
   function ready(row) { // marks and buttons, when a row is first shown
     if (!row.isReady) {
@@ -115,7 +125,7 @@
       picked.every(([name, value]) => text(row, name) === value) && wanted.every(word => words(row).includes(word)));
     const all = form.elements.all?.checked ?? true;
     if (all || NOT_RUN.includes(form.elements.verdict.value)) return [matching, 0];
-    const run = matching.filter(row => !NOT_RUN.includes(text(row, "verdict")));
+    const run = matching.filter(row => text(row, "ours"));
     return [run, matching.length - run.length];
   }
 
@@ -133,17 +143,22 @@
   }
 
   function show() {
+    complete();
     const [found, hidden] = chosen();
     body.replaceChildren(...sorted(found).slice(0, most).map(ready));
     for (const head of heads) {
       if (head.dataset.name === sort.name) head.setAttribute("aria-sort", sort.down ? "descending" : "ascending");
       else head.removeAttribute("aria-sort");
     }
-    const count = [`${found.length} of ${rows.length} rows`];
-    if (found.length > most) count.push(`the first ${most} are shown`);
+    tell(found.length, hidden);
+  }
+
+  function tell(found, hidden) {
+    const count = [`${found} of ${TOTAL} rows`];
+    if (found > most) count.push(`the first ${most} are shown`);
     if (hidden) count.push(`${hidden} more match that nothing was run for`);
     find("#count").textContent = count.join("; ");
-    find("#more").hidden = found.length <= most;
+    find("#more").hidden = found <= most;
   }
 
   const START = "#explorer?"; // how an address begins that holds a view
@@ -186,7 +201,11 @@
   find("#more button").addEventListener("click", () => { most = Infinity; show(); });
   window.addEventListener("hashchange", take);
   form.hidden = false;
-  if (!take()) show();
+  each("tr", add, body);
+  if (!take()) {
+    rows.forEach(ready);
+    tell(TOTAL - table.dataset.hidden, Number(table.dataset.hidden));
+  }
 
   // Leaderboards and the rest
 
@@ -195,6 +214,12 @@
     const at = Number(sizes.elements.board.value);
     const limits = ["params", "macs"].map(name => [name, sizes.elements[name].valueAsNumber]).filter(one => one[1] >= 0);
     let shown = 0, all = 0;
+    const boards = document.querySelectorAll(".board");
+    if (boards[at].localName === "noscript") {
+      const board = find("section", parsed(boards[at]));
+      each("[data-n]", openable, board);
+      boards[at].replaceWith(board);
+    }
     each(".board", (board, index) => { board.hidden = index !== at; });
     each("tbody tr", row => {
       const fits = limits.every(([name, limit]) => row.dataset[name] !== "" && Number(row.dataset[name]) <= limit);
