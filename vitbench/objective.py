@@ -83,6 +83,10 @@ class Objective:
 
     def unweighted(self) -> "Objective":
         """The same terms, each with weight 1."""
+        return self._unweighted
+
+    @cached_property
+    def _unweighted(self) -> "Objective":
         return Objective(summands=tuple(replace(summand, weight=1.0) for summand in self))
 
     def without_arguments(self, arguments: Mapping[str, Mapping[str, Value]]) -> "Objective":

@@ -5,7 +5,7 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,24 @@ _KINDS: dict[type, str] = {
     list: "a list",
 }
 _MISSING: Any = object()
+_KEY = re.compile(r"""(?:^|(?<=[\s{,.\[]))("[^"]*"|'[^']*'|[\w-]+)\s*[=.\]]""")
 # A string, a comment, a bracket or a comma, or anything else without spaces.
 _TOKEN = re.compile(r"""("(?:[^"\\]|\\.)*"|'[^']*'|#.*|[\[\]{},]|[^\s\[\]{},"'#]+)""")
+
+
+@dataclass(frozen=True)
+class Text:
+    """The lines of a file, looked through once for where its keys stand.
+
+    Attributes:
+        headings: dotted names of sections, by index of the lines where they begin.
+        keys: what each line sets or heads; nothing where it is a comment.
+    """
+
+    path: Path
+    lines: Sequence[str]
+    headings: Mapping[int, str]
+    keys: Sequence[frozenset[str]]
 
 
 @dataclass(frozen=True)
@@ -30,19 +46,20 @@ class Section:
     """One section: its content under its dotted name.
 
     Attributes:
-        path: the file that it is from.
-        lines: of the whole file.
-        headings: of the whole file, their dotted names by index of their lines.
+        text: the file that it is from.
         name: "" for the whole file.
         start: index of the line where it begins.
     """
 
-    path: Path
-    lines: Sequence[str]
-    headings: Mapping[int, str]
+    text: Text
     name: str
     content: dict[str, Any]
     start: int = 0
+
+    @property
+    def path(self) -> Path:
+        """The file that it is from."""
+        return self.text.path
 
     def where(self, needle: str = "") -> str:
         """`file:line` of the section's line that sets this key, else that has this text, else of its first line."""
@@ -57,27 +74,30 @@ class Section:
         return [f"{self.path}:{number + 1}" for number in found[:count]]
 
     def _line(self, needle: str) -> int:
-        own = [n for n in self._own if needle and not self.lines[n].lstrip().startswith("#")]
-        setting = (n for n in own if _setting(needle).search(self.lines[n]))
-        holding = (n for n in own if needle in self.lines[n])
+        if not needle:
+            return self.start
+        setting = (n for n in self._own if needle in self.text.keys[n])
+        holding = (n for n in self._own if needle in self.text.lines[n] and not _is_comment(self.text.lines[n]))
         return next(chain(setting, holding), self.start)
 
     @cached_property
     def _own(self) -> range:
         """Indices of its lines, up to the next heading that is not below its own."""
-        later = (number for number in self.headings if number > self.start)
-        others = (number for number in later if self.name and not self.headings[number].startswith(f"{self.name}."))
-        return range(self.start, next(others, len(self.lines)))
+        if not self.name:
+            return range(self.start, len(self.text.lines))
+        later = ((number, name) for number, name in self.text.headings.items() if number > self.start)
+        others = (number for number, name in later if not name.startswith(f"{self.name}."))
+        return range(self.start, next(others, len(self.text.lines)))
 
     def _items(self, key: str) -> list[int]:
         """Index of the line where each item of a list begins."""
         first = self._line(key)
         found: list[int] = []
         depth, is_between = 0, True
-        for number in range(first, len(self.lines)):
-            line = self.lines[number]
-            setting = _setting(key).search(line) if number == first else None
-            for token in _TOKEN.findall(line, setting.end() if setting else 0):
+        for number in range(first, len(self.text.lines)):
+            line = self.text.lines[number]
+            begin = next((end for name, end in _keys(line) if name == key), 0) if number == first else 0
+            for token in _TOKEN.findall(line, begin):
                 if token[0] == "#":
                     break
                 depth -= token in "]}"
@@ -134,7 +154,7 @@ class Section:
         """The section below a key, empty where there is none."""
         content, name = self.get(key, dict, {}), self._inner(key)
         start = (self._headed(name) or [self._line(key)])[0]
-        return Section(self.path, self.lines, self.headings, name, content, start)
+        return Section(self.text, name, content, start)
 
     def sections(self) -> Iterator[tuple[str, "Section"]]:
         """Every section below this one, by key."""
@@ -151,14 +171,14 @@ class Section:
         for entry, start in zip_longest(entries, starts[: len(entries)], fillvalue=self.start):
             if not isinstance(entry, dict):
                 raise UserError(f"{self.where(key)}{self._bracketed} {key}: expected a list of tables, got {entry!r}")
-            yield Section(self.path, self.lines, self.headings, name, entry, start)
+            yield Section(self.text, name, entry, start)
 
     def _inner(self, key: str) -> str:
         return f"{self.name}.{key}" if self.name else key
 
     def _headed(self, name: str) -> list[int]:
         """Indices of the lines that head sections of that dotted name."""
-        return [number for number, heading in self.headings.items() if heading == name]
+        return [number for number, heading in self.text.headings.items() if heading == name]
 
 
 def read(path: Path) -> Section:
@@ -171,9 +191,7 @@ def read(path: Path) -> Section:
         text = path.read_text(encoding="utf-8")
         content = tomllib.loads(text)
         _refuse_wide(content)
-        lines = text.split("\n")
-        headings = {number: name for number, line in enumerate(lines) if (name := _heading(line))}
-        return Section(path, lines, headings, "", content)
+        return Section(_looked_through(path, text.split("\n")), "", content)
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
         raise UserError(f"{path}:{line}: this is not UTF-8, the encoding of TOML; save the file as UTF-8") from None
@@ -200,10 +218,19 @@ def _refuse_wide(value: Any) -> None:
         raise ValueError(value)
 
 
-@cache
-def _setting(key: str) -> re.Pattern[str]:
-    """What sets a key: `key = …`, also within braces, or a heading."""
-    return re.compile(rf"""(?:^|[\s{{,.\[])["']?{re.escape(key)}["']?\s*[=.\]]""")
+def _looked_through(path: Path, lines: Sequence[str]) -> Text:
+    headings = {number: name for number, line in enumerate(lines) if (name := _heading(line))}
+    keys = [frozenset() if _is_comment(line) else frozenset(dict(_keys(line))) for line in lines]
+    return Text(path, lines, headings, keys)
+
+
+def _is_comment(line: str) -> bool:
+    return line.lstrip().startswith("#")
+
+
+def _keys(line: str) -> Iterator[tuple[str, int]]:
+    """What a line sets, `key = …`, also within braces, or heads, and where its value begins."""
+    return ((found[1].strip("\"'"), found.end()) for found in _KEY.finditer(line))
 
 
 def _heading(line: str) -> str:
