@@ -39,8 +39,9 @@ class Line:
         return {}
 
     def _mean(self, quantity: str) -> "Mean":
-        by_epoch = [dict(zip(one.epochs, getattr(one, quantity), strict=False)) for one in self.curves]
-        epochs = [epoch for epoch in by_epoch[0] if all(one.get(epoch) is not None for one in by_epoch)]
+        pairs = (zip(one.epochs, getattr(one, quantity), strict=False) for one in self.curves)
+        by_epoch = [{epoch: value for epoch, value in one if value is not None} for one in pairs]
+        epochs = [epoch for epoch in by_epoch[0] if all(epoch in one for one in by_epoch[1:])]
         values = [[one[epoch] for one in by_epoch] for epoch in epochs]
         return epochs, list(map(statistics.fmean, values)), list(map(min, values)), list(map(max, values))
 

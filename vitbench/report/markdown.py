@@ -12,7 +12,6 @@ JOINERS = "\u200c\u200d"  # which emoji and some scripts are written with
 _LEADS = re.compile(r"^(?:(?=[#+>=-])|(\d{1,9})(?=[.)]))|(?<=\s)(?=#+$)")
 # An underscore within a word is itself.
 _MARKS = re.compile(r"[\\`*\[|~]|(?<![^\W_])_|_(?![^\W_])")
-_PLAIN = re.compile(r"[A-Za-z0-9 .,;:+=/%()-]*")
 _REFERENCES = (("&", "&amp;"), ("<", "&lt;"), ("://", "&#58;//"), ("www.", "www&#46;"))
 
 
@@ -64,14 +63,14 @@ def escaped(text: str) -> str:
         line = line.replace(character, reference)
     line = _MARKS.sub(r"\\\g<0>", line)
     # What is written from right to left turns round no number that stands beside it.
-    is_reversed = any(unicodedata.bidirectional(one) in ("R", "AL") for one in line)
+    is_reversed = not line.isascii() and any(unicodedata.bidirectional(one) in ("R", "AL") for one in line)
     return f"\u2068{line}\u2069" if is_reversed else line
 
 
 def visible(text: str) -> str:
     """A text on one line, in which controls that nobody sees, or that turn lines round, are written out."""
     line = re.sub(r"\s+", " ", text)
-    if _PLAIN.fullmatch(line):
+    if line.isascii() and line.isprintable():
         return line
     shown = []
     for before, one in zip(" " + line, line, strict=False):

@@ -9,7 +9,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from xml.sax.saxutils import escape
+from html import escape
 
 # Okabe and Ito (2008), told apart by the colour-blind; each with a stroke and a marker of its own, for print in grey.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
@@ -168,7 +168,7 @@ class _Page:
     def text(self, x: float, y: float, text: str, *, anchor: str = "start", size: float = SMALL, turn: int = 0) -> None:
         turned = f' transform="rotate({turn} {_n(x)} {_n(y)})"' if turn else ""
         place = f'x="{_n(x)}" y="{_n(y)}" font-size="{size:g}" text-anchor="{anchor}"{turned}'
-        self.parts.append(f"<text {place}>{escape(plain(text))}</text>")
+        self.parts.append(f"<text {place}>{escape(plain(text), quote=False)}</text>")
 
     def file(self, height: float) -> bytes:
         head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH:g} {_n(height)}" width="{WIDTH:g}" '
