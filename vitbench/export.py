@@ -70,7 +70,7 @@ def of_runs(session: Session, cases: Sequence[Case]) -> list[Series]:
     Only what the present versions of models, terms and data would read: nothing that an older one left behind.
     """
     found: list[tuple[str, Measurement]] = []
-    for case, identity in summary.wanted(session, cases):  # a shared run again and again
+    for case, identity in summary.wanted(session, cases):
         record = session.store.read(identity)
         if record is not None:
             found += [(case.id, one) for one in baselines.measurements(case, record, machine="")]

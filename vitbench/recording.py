@@ -197,7 +197,7 @@ def _held(
             raise UserError(f"{folder / 'record.json'}: {error}; run it with --fresh, then record again") from None
         if baselines.cell_of(case, budget, "loss")[:-1] in shown:
             found.take(record, session.store.folder(identity), machine=name)
-    return list(dict.fromkeys(measured)), found, sampled  # a plain baseline is needed again and again
+    return list(dict.fromkeys(measured)), found, sampled  # several tables may show one run
 
 
 def _of_one_device(measured: Sequence[Measurement], wanted: str | None) -> list[Measurement]:

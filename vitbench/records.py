@@ -28,7 +28,6 @@ SCHEMA = 1
 KINDS = ("run", "pretraining", "size", "inference", "training")
 CHECKSUM = "checksum"  # in a file's provenance, where versions that know of none pass it over
 _CHECKSUM_LINE = re.compile(rf'\n  "{CHECKSUM}": "([0-9a-f]{{64}})",')
-_COMMA, _BREAK = re.compile(r",\n *"), re.compile(r"\n *")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,11 +72,12 @@ class Store:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self.runs = root / "runs"
         self.problems: list[str] = []
 
     def folder(self, identity: Identity) -> Path:
         """Where a run keeps its files."""
-        return self.root / "runs" / identity.name
+        return self.runs / identity.name
 
     def read(self, identity: Identity) -> Record | None:
         """The record of a finished run, or None; a file that cannot be trusted is set aside and named.
@@ -135,7 +135,7 @@ class Store:
 
     def note_misplaced(self) -> None:
         """Name in `problems` the records that no run is read from: copies, and folders that were renamed."""
-        found = (f"{path}: left out, {reason}" for path, reason in misplaced(self.root / "runs").items())
+        found = (f"{path}: left out, {reason}" for path, reason in misplaced(self.runs).items())
         self.problems += [line for line in found if line not in self.problems]
 
     @contextlib.contextmanager
@@ -167,7 +167,7 @@ def misplaced(folder: Path) -> dict[Path, str]:
     """
     found: dict[Path, str] = {}
     of_key: dict[str, list[Path]] = defaultdict(list)
-    for path in sorted(folder.glob("*/record*.json")):
+    for path in sorted(folder.glob("*/record*.json"), key=str):
         key = re.search(r"_([0-9a-f]{12})$", path.parent.name)
         if path.name != "record.json":
             found[path] = "another record of a run that has one"
@@ -234,8 +234,8 @@ def _is_untouched(text: str) -> bool:
     found = _CHECKSUM_LINE.search(text)
     if found is None:
         return False
-    rest = text[: found.start()] + text[found.end() :]
-    line = _BREAK.sub("", _COMMA.sub(", ", rest))
+    lines = (text[: found.start()] + text[found.end() :]).split("\n")
+    line = "\n".join(map(str.lstrip, lines)).replace(",\n", ", ").replace("\n", "")
     return hashlib.sha256(line.encode()).hexdigest() == found[1]
 
 

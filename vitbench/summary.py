@@ -258,14 +258,14 @@ def _link(path: Path, folder: Path) -> str:
 
 
 def wanted(session: Session, cases: Sequence[Case]) -> Iterator[tuple[Case, Identity]]:
-    """Every record that a report of these cases is made of."""
+    """Every record that a report of these cases is made of; a plain baseline, which many are compared with, once."""
     from vitbench import identity
     from vitbench.selection import sizes, timings, trained
 
-    for case in cases:
-        for one in case.needed(session.options.budget):
-            first = session.run_of(one, session.options.first_seed)
-            yield from ((one, first.under(seed)) for seed in session.options.all_seeds)
+    needed = {one.id: one for case in cases for one in case.needed(session.options.budget)}
+    for one in needed.values():
+        first = session.run_of(one, session.options.first_seed)
+        yield from ((one, first.under(seed)) for seed in session.options.all_seeds)
     stepping = list(trained(cases, session.options.budget))
     yield from ((case, identity.of_size(case)) for case in sizes(session.papers.values(), stepping))
     machines = session.store.machines()
