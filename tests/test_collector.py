@@ -12,6 +12,7 @@ def was_enabled(request):
     before = gc.isenabled()
     (gc.enable if request.param else gc.disable)()
     yield request.param
+    gc.unfreeze()
     (gc.enable if before else gc.disable)()
 
 
@@ -25,3 +26,10 @@ def test_after_an_error_it_is_as_it_was(was_enabled):
     with pytest.raises(ZeroDivisionError), collector.paused():
         raise ZeroDivisionError
     assert gc.isenabled() == was_enabled
+
+
+def test_what_is_there_then_is_looked_through_no_more(was_enabled):
+    with collector.paused():
+        made = [[] for _ in range(100)]
+    assert gc.get_freeze_count() >= len(made)
+    assert not any(one is inner for inner in made[:10] for one in gc.get_objects())

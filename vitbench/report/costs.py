@@ -117,9 +117,8 @@ def cost(paper: Paper, case: Case, results: Results, budget: str) -> str:
     shown = [f"{value.mean:.3g} {unit}" for value, unit in counts if value]
     if case.is_baseline:
         return ", ".join(shown)
-    timed_case = timings([case])[0]
     places = results.places(case.paper, budget)
-    steps = (results.on(place).value(timed_case, budget, "step_ratio") for place in places)
+    steps = [results.on(place).value(timings([case])[0], budget, "step_ratio") for place in places]
     step = next(filter(None, steps), None)
     macs = counted(paper, case, "training_macs_ratio", results)
     if step or macs:

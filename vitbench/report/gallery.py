@@ -19,6 +19,7 @@ from vitbench.papers import Paper
 from vitbench.pictures import Pictures
 from vitbench.report import epochs, figures
 from vitbench.report.epochs import Line
+from vitbench.report.material import Material
 from vitbench.report.plot import Plot
 from vitbench.report.results import Results
 
@@ -44,6 +45,12 @@ class Drawing:
     def content(self) -> bytes:
         """Of its file."""
         return self.make().content()
+
+
+def of(paper: Paper, material: Material) -> list[Drawing]:
+    """The figures of a paper's trainings."""
+    made = (material.cases, material.results, material.kept)
+    return material.once(("trainings", paper.name), lambda: list(drawings(paper, *made)))
 
 
 def drawings(paper: Paper, cases: Mapping[Budget, Sequence[Case]], results: Results, kept: Kept) -> Iterator[Drawing]:

@@ -236,7 +236,7 @@ def caveats(found: Sequence[Row], material: Material) -> Iterator[str]:
 
 def _figures(material: Material, drawn: Mapping[str, tuple[Path, Path]]) -> Iterator[tuple[Figure, Path]]:
     for paper in material.papers:
-        for one in gallery.drawings(paper, material.cases, material.results, material.kept):
+        for one in gallery.of(paper, material):
             if one.name in drawn:
                 link, file = drawn[one.name]
                 yield Figure(paper=paper.name, alt=one.alt, caption=one.caption, link=quote(link.as_posix())), file

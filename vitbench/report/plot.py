@@ -6,7 +6,7 @@ same bytes. Widths of text are estimated, so margins are a little wider than the
 
 import math
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from html import escape
@@ -198,22 +198,19 @@ class _Axes:
     across: Pair
     down: Pair
 
-    @cached_property
-    def _limits(self) -> tuple[Pair, Pair]:
-        return _limits(self.panel, "x"), _limits(self.panel, "y")
-
     def place(self, x: float, y: float) -> Pair:
         """Pixels of a point."""
         return self._x(x), self._y(y)
 
-    def _x(self, value: float) -> float:
-        low, high = self._limits[0]
-        share = _share(value, low, high, is_log=self.panel.is_log_x)
-        return self.across[0] + share * (self.across[1] - self.across[0])
+    @cached_property
+    def _x(self) -> Callable[[float], float]:
+        """Pixels from the left."""
+        return _scale(_limits(self.panel, "x"), self.across, is_log=self.panel.is_log_x)
 
-    def _y(self, value: float) -> float:
-        low, high = self._limits[1]
-        return self.down[1] - _share(value, low, high, is_log=self.panel.is_log) * (self.down[1] - self.down[0])
+    @cached_property
+    def _y(self) -> Callable[[float], float]:
+        """Pixels from the top."""
+        return _scale(_limits(self.panel, "y"), (self.down[1], self.down[0]), is_log=self.panel.is_log)
 
     def draw(self, edge: float) -> None:
         """Everything of it; the title begins at the edge."""
@@ -309,9 +306,15 @@ def _limits(panel: Panel, axis: str) -> Pair:
     return low - room, high + room
 
 
-def _share(value: float, low: float, high: float, *, is_log: bool) -> float:
-    """Where a value stands between the ends of an axis, from 0 to 1."""
-    return math.log(value / low) / math.log(high / low) if is_log else (value - low) / (high - low)
+def _scale(limits: Pair, ends: Pair, *, is_log: bool) -> Callable[[float], float]:
+    """From a value to where it stands between the ends of an axis."""
+    low, high = limits
+    start, length = ends[0], ends[1] - ends[0]
+    if is_log:
+        span = math.log(high / low)
+        return lambda value: start + math.log(value / low) / span * length
+    span = high - low
+    return lambda value: start + (value - low) / span * length
 
 
 def _ticks(panel: Panel, axis: str) -> list[tuple[float, str]]:
