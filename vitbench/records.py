@@ -89,7 +89,7 @@ class Store:
 
     def _read(self, path: Path, key: str) -> Record | None:
         try:
-            text = path.read_text(encoding="utf-8")
+            text = path.read_bytes().decode()
         except FileNotFoundError:
             return None
         except (IsADirectoryError, UnicodeDecodeError) as error:
@@ -198,11 +198,11 @@ def parse(text: str) -> Record:
     Raises:
         ValueError: saying in one line what is wrong with it.
     """
-    # What is as it was written has no name twice; looking for them and at the checksum takes most of the time.
+    # What is as it was written has no name twice and no NaN; looking for them and at the checksum takes most of the time.
     is_untouched = _is_untouched(text)
+    checks: dict[str, Any] = {} if is_untouched else {"parse_constant": _refuse, "object_pairs_hook": _unique}
     try:
-        hook = None if is_untouched else _unique
-        content = json.loads(text, parse_constant=_refuse, object_pairs_hook=hook)
+        content = json.loads(text, **checks)
     except json.JSONDecodeError as error:
         if error.msg == "Extra data":
             raise ValueError(f"it goes on after its end (line {error.lineno}): two records in one file?") from None
