@@ -198,7 +198,7 @@ def parse(text: str) -> Record:
     Raises:
         ValueError: saying in one line what is wrong with it.
     """
-    # What is as it was written has no name twice and no NaN; looking for them and at the checksum takes most of the time.
+    # What is as it was written has no name twice and no NaN; looking for these takes most of the time.
     is_untouched = _is_untouched(text)
     checks: dict[str, Any] = {} if is_untouched else {"parse_constant": _refuse, "object_pairs_hook": _unique}
     try:
