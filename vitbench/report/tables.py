@@ -3,9 +3,10 @@
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property, partial
 
 from vitbench import compare, leaves
-from vitbench.case import Budget, Case
+from vitbench.case import Budget, Case, Claim
 from vitbench.compare import ClaimVerdict
 from vitbench.errors import UserError
 from vitbench.metrics import METRICS
@@ -47,7 +48,7 @@ class Cell:
             return math.inf
         return math.sqrt(2) * compare.standard_error(self.ours.mean, images)
 
-    @property
+    @cached_property
     def half(self) -> float:
         """Half of the 95 % interval of what is judged, a gain or a level, in points; infinite where nothing is known.
 
@@ -65,7 +66,7 @@ class Cell:
         value = self.ours if self.printed_gain is None else self.ours_gain
         return value is not None and value.half() is not None
 
-    @property
+    @cached_property
     def verdict(self) -> ClaimVerdict:
         """On the gain where there is a baseline in print, else on the level.
 
@@ -125,13 +126,14 @@ def cells(table: Table, cases: Sequence[Case], results: Results, budget: str) ->
             if case.column != dataset or (case.claims and case.claim(metric) is None):
                 continue
             baseline = plain.get((case.model.name, dataset, case.recipe.plain.name))
-            found.append(_cell(case, metric, baseline, results, budget))
+            reference = baseline.claim(metric) if baseline and not case.is_baseline else None
+            key = ("cell", id(case), metric, reference, budget)  # a cell keeps its case, and so the case its id
+            found.append(results.once(key, partial(_cell, case, metric, reference, results, budget)))
     return found
 
 
-def _cell(case: Case, metric: str, plain: Case | None, results: Results, budget: str) -> Cell:
+def _cell(case: Case, metric: str, reference: Claim | None, results: Results, budget: str) -> Cell:
     claim = case.claim(metric)
-    reference = plain.claim(metric) if plain and not case.is_baseline else None
     beside = {name: case.claim(name) for name in ("gain", "accuracy_std")} if metric == "accuracy" else {}
     quoted, spread = (one.value if one else None for one in (beside.get("gain"), beside.get("accuracy_std")))
     return Cell(
