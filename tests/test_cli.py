@@ -79,6 +79,11 @@ def test_check_counts_what_it_read(capsys):
     assert "liu2021.toml: 6 tables, 280 cases, 295 printed numbers" in out
 
 
+def test_check_refuses_an_empty_name(capsys):
+    code, _, err = run_cli(capsys, "check", "")
+    assert (code, err) == (2, "vitbench: the folder is empty; name a folder\n")
+
+
 def test_check_names_the_first_mistake_and_fails(capsys, tmp_path):
     (tmp_path / "broken.toml").write_text('title = "x"\nauthrs = "y"\n')
     code, _, err = run_cli(capsys, "check", str(tmp_path))

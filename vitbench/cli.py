@@ -115,7 +115,7 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser(
         "check", help="read all data files strictly; the first mistake is named by file and line"
     )
-    command.add_argument("folder", nargs="?", type=Path, help="folder of paper files (default: those that come along)")
+    command.add_argument("folder", nargs="?", help="folder of paper files (default: those that come along)")
     command.set_defaults(command=_check)
 
     command = commands.add_parser("report", help="render the reports from what was recorded")
@@ -191,7 +191,7 @@ def _claims(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
-    found = papers.load_all(options.folder)
+    found = papers.load_all(None if options.folder is None else folder(options.folder, "the folder"))
     if not found:
         raise UserError(f"{options.folder} holds no paper file (*.toml); name a folder that does")
     recorded, problems = baselines.load_all(papers.data_folder() / "recorded")
