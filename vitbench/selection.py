@@ -151,7 +151,7 @@ def sizes(papers: Iterable[Paper], cases: Iterable[Case]) -> list[Case]:
         networks.setdefault((case.paper, case.model.name, case.plain_notation), case)
     return _once(
         replace(one, dataset=dataset)
-        for one in (_untabled(case, "size") for case in networks.values())
+        for one in (untabled(case, "size") for case in networks.values())
         for dataset in _unlike(
             tuple(printed[one.paper].get(one.model.name) or printed[one.paper][""]), one.recipe.image_size
         )
@@ -180,7 +180,7 @@ def trained(cases: Iterable[Case], budget: Budget) -> Iterator[Case]:
 
 def timings(cases: Iterable[Case]) -> list[Case]:
     """One case per model, set of terms and data set, at the budget's own size."""
-    return _once(_untabled(case, "speed") for case in cases)
+    return _once(untabled(case, "speed") for case in cases)
 
 
 def _once(cases: Iterable[Case]) -> list[Case]:
@@ -196,7 +196,8 @@ def _once(cases: Iterable[Case]) -> list[Case]:
     return sorted(found.values(), key=sort_key)
 
 
-def _untabled(case: Case, table: str) -> Case:
+def untabled(case: Case, table: str) -> Case:
+    """What is counted or timed for a case whatever the weights and the recipe, as a row of a table of ours."""
     return replace(case, table=table, objective=_unweighted(case.plain_notation), claims=(), reading="")
 
 

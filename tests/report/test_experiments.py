@@ -80,15 +80,17 @@ def test_a_size_is_of_the_network_with_as_many_classes_whatever_the_loss(paper, 
     case = paper.tables[0].cases[0]
     method = next(one for one in paper.tables[0].cases if str(one.objective) == "ce + 0.1*me")
     both = next(one for one in paper.tables[0].cases if "drloc" in str(one.objective))
-    assert found.of(case, Budget.PAPER, "params") == 5.5
-    assert found.of(case, Budget.SHORT, "macs") == 0.25
-    assert found.of(method, Budget.PAPER, "params") == 5.6
-    assert found.of(both, Budget.PAPER, "params") == 5.5  # counted for plain cross-entropy alone
-    assert found.of(replace(case, dataset="svhn"), Budget.PAPER, "params") == 5.5
-    assert found.of(replace(case, dataset="cifar100"), Budget.PAPER, "params") == 6.5
-    assert found.of(replace(case, dataset="cifar100"), Budget.PAPER, "macs") is None
-    assert found.of(replace(case, dataset="flowers102"), Budget.PAPER, "params") is None
-    assert found.of(case, Budget.QUICK, "params") is None  # which trains another network
+    assert found.value(case, Budget.PAPER, "params") == 5.5
+    assert found.value(case, Budget.SHORT, "macs") == 0.25
+    assert found.value(method, Budget.PAPER, "params") == 5.6
+    assert found.value(both, Budget.PAPER, "params") == 5.5  # counted for plain cross-entropy alone
+    assert found.value(replace(case, dataset="svhn"), Budget.PAPER, "params") == 5.5
+    assert found.value(replace(case, dataset="cifar100"), Budget.PAPER, "params") == 6.5
+    assert found.value(replace(case, dataset="cifar100"), Budget.PAPER, "macs") is None
+    assert found.value(replace(case, dataset="flowers102"), Budget.PAPER, "params") is None
+    assert found.value(case, Budget.QUICK, "params") is None  # which trains another network
+    one = found.of(both, Budget.PAPER, "params")
+    assert found.id(both, one) == "small2026/size/vit/ce/cifar10"
 
 
 def test_what_is_stale_is_known_by_id_and_value(made):

@@ -42,6 +42,31 @@ def test_a_row_opens_its_runs_and_is_filtered_by_its_size(material):
     assert row.cells[4].startswith(f"{mean:.2f} ± ")
 
 
+def test_gains_drops_and_sizes_open_what_they_are_of(material):
+    numbers, columns = Numbers({}), [name for name, _ in MEASURED]
+    shown = rankings(boards(material), material.results, numbers)
+    content = numbers.content()
+    entries = {(one.title, row.cells[1:3]): row for one in shown for row in one.sheets[0].rows if len(row.cells) == 14}
+    for row in entries.values():
+        for name in ("Accuracy", "Gain over ce", "FGSM drop", "Params (M)", "MACs (G)"):
+            place = columns.index(name)
+            assert (place in row.numbers) == bool(row.cells[place])
+
+    def opened(row, name):
+        case, metric, _, values, plain, beside = content["numbers"][row.numbers[columns.index(name)]]
+        case, plain = ("/".join(content["strings"][part] for part in parts) for parts in (case, plain))
+        return content["strings"][metric], case, plain, values[1::2], beside[1::2]
+
+    row = entries["cifar10, paper budget, fp32, last epoch", ("ViT", "ce + 0.1*me")]
+    metric, case, plain, ours, theirs = opened(row, "Gain over ce")
+    assert (metric, case, plain) == ("accuracy", "small2026/1/vit/ce+0.1me/cifar10", "small2026/1/vit/ce/cifar10")
+    assert (len(ours), len(theirs)) == (1, 2)  # and the gain is over the baseline of the same seed, the first
+    assert float(row.cells[6]) == pytest.approx(ours[0] - theirs[0], abs=0.005)
+    metric, case, _, (size,), _ = opened(row, "Params (M)")
+    assert (metric, case) == ("params", "small2026/size/vit/ce/cifar10")
+    assert f"{size:.2f}" == row.cells[9]
+
+
 def test_what_is_in_print_opens_nothing(material):
     printed = [
         sheet

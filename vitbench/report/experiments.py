@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from vitbench.baselines import cell_of
+from vitbench.baselines import Measurement, cell_of
 from vitbench.case import Budget, Case, Model
 from vitbench.compare import Verdict
 from vitbench.errors import UserError
@@ -10,6 +10,7 @@ from vitbench.objective import parse
 from vitbench.report.material import Material
 from vitbench.report.results import Results
 from vitbench.report.tables import constant
+from vitbench.selection import untabled
 
 Cell = tuple[str, ...]  # as of `Measurement`, without the metric at its end
 
@@ -68,23 +69,32 @@ class Sizes:
     """Sizes of networks as they were counted: of as many classes and pixels, whatever the data set and the loss."""
 
     def __init__(self, results: Results) -> None:
-        self.found: dict[tuple[object, ...], float] = {}
+        self.found: dict[tuple[object, ...], Measurement] = {}
         for (paper, model, objective, dataset, _, _, metric), runs in results.cells.items():
             if metric in ("params", "macs"):
                 key = (paper, model, objective, constant(dataset, "CLASSES"), constant(dataset, "IMAGE_SIZE"), metric)
-                self.found.setdefault(key, next(iter(runs.values())).value)
+                self.found.setdefault(key, next(iter(runs.values())))
 
-    def of(self, case: Case, budget: Budget, metric: str) -> float | None:
-        """In the metric's unit; None where it was not counted, as of the quick budget's networks."""
+    def of(self, case: Case, budget: Budget, metric: str) -> Measurement | None:
+        """What was counted of a case's network; None where it was not, as of the quick budget's networks."""
         if budget == Budget.QUICK:
             return None
         image = (constant(case.dataset, "CLASSES"), constant(case.dataset, "IMAGE_SIZE"))
         # What a term adds is no part of the network.
         for objective in (case.objective.without_arguments(case.defaults).unweighted(), "ce"):
-            value = self.found.get((case.paper, case.model.name, str(objective), *image, metric))
-            if value is not None:
-                return value
+            one = self.found.get((case.paper, case.model.name, str(objective), *image, metric))
+            if one is not None:
+                return one
         return None
+
+    def value(self, case: Case, budget: Budget, metric: str) -> float | None:
+        """The same in the metric's unit."""
+        one = self.of(case, budget, metric)
+        return one.value if one else None
+
+    def id(self, case: Case, one: Measurement) -> str:
+        """The case that a size of a case's network was counted as."""
+        return replace(untabled(case, "size"), objective=parse(one.objective), dataset=one.dataset).id
 
 
 def stale(material: Material) -> set[tuple[str, float | None]]:

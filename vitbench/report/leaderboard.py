@@ -45,6 +45,9 @@ class Row:
         date: of the latest run.
         keys: of the runs, by seed; what their records are found by.
         case: its id, as `vitbench run` takes it.
+        plain, beside: id of the plain baseline that `gain` is over, and its runs; empty where there is no gain.
+        drops: the runs that `drop` is of.
+        counted: what `params` and `macs` are of, with the id that it was counted as.
         also: ids of the other cases that the same runs stand for.
         is_stale: whether a run was made by another version of what determines it.
     """
@@ -75,6 +78,10 @@ class Row:
     date: str
     keys: tuple[str, ...]
     case: str
+    plain: str = ""
+    beside: tuple[Measurement, ...] = ()
+    drops: tuple[Measurement, ...] = ()
+    counted: tuple[tuple[str, Measurement], ...] = ()
     also: tuple[str, ...] = ()
     is_stale: bool = False
 
@@ -198,10 +205,13 @@ def _rows(material: Material) -> Iterator[Row]:
 def _row(one: Experiment, selection: str, runs: Sequence[Measurement], results: Results, sizes: Sizes) -> Row:
     from vitbench.report import groups  # imports numpy
 
-    case, budget = one.case, one.budget
+    case, budget, metric = one.case, one.budget, METRIC[selection]
     values = tuple(run.value for run in runs)
-    mean = results.value(case, budget, METRIC[selection])
+    mean = results.value(case, budget, metric)
     assert mean is not None
+    gain = None if case.is_baseline else results.gain(case, budget, metric)
+    drops = results.of(case, budget, "fgsm_drop") if selection == "last" else {}
+    counted = (sizes.of(case, budget, name) for name in ("params", "macs"))
     return Row(
         paper=case.paper,
         model=case.model.printed,
@@ -218,14 +228,18 @@ def _row(one: Experiment, selection: str, runs: Sequence[Measurement], results: 
         accuracy=mean.mean,
         spread=mean.spread,
         interval=groups.interval(values, test_images(case.dataset)),
-        params=sizes.of(case, budget, "params"),
-        macs=sizes.of(case, budget, "macs"),
-        gain=None if case.is_baseline else results.gain(case, budget, METRIC[selection]),
-        drop=results.value(case, budget, "fgsm_drop") if selection == "last" else None,
+        params=sizes.value(case, budget, "params"),
+        macs=sizes.value(case, budget, "macs"),
+        counted=tuple((sizes.id(case, size), size) for size in counted if size),
+        gain=gain,
+        drop=results.value(case, budget, "fgsm_drop") if drops else None,
         machines=tuple(dict.fromkeys(run.machine or run.device for run in runs)),
         date=max(run.date for run in runs),
         keys=tuple(run.key for run in runs),
         case=case.id,
+        plain=case.baseline.id if gain else "",
+        beside=tuple(results.of(case.baseline, budget, metric).values()) if gain else (),
+        drops=tuple(drops.values()),
         also=one.also,
     )
 

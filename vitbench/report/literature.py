@@ -76,7 +76,7 @@ def _of(paper: Paper, table: Table, material: Material, sizes: Sizes) -> Iterato
             if own:
                 results = material.results
                 measured = any(results.of(case, Budget.PAPER, name) for case in own for name in ACCURACIES)
-                params, macs = (sizes.of(own[0], Budget.PAPER, name) for name in ("params", "macs"))
+                params, macs = (sizes.value(own[0], Budget.PAPER, name) for name in ("params", "macs"))
                 row = replace(row, params=params, macs=macs, case=own[0].id, measured=measured)
             yield replace(row, spread=spreads.get(one.cell))
 

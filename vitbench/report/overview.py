@@ -8,10 +8,21 @@ from vitbench.case import Budget, Case
 from vitbench.papers import Paper
 from vitbench.report import differences, sweeps, trades
 from vitbench.report.gallery import Drawing
+from vitbench.report.material import Material
 from vitbench.report.plot import Plot
 from vitbench.report.results import Results
 
 CASES = Mapping[Budget, Sequence[Case]]
+
+
+def gains_of(paper: Paper, material: Material) -> list[Drawing]:
+    """The forest plots of a paper."""
+    return material.once(("forests", paper.name), lambda: list(forests(paper, material.cases, material.results)))
+
+
+def of(paper: Paper, material: Material) -> list[Drawing]:
+    """The paper's sweeps, and accuracy against MACs."""
+    return material.once(("overview", paper.name), lambda: list(drawings(paper, material.cases, material.results)))
 
 
 def forests(paper: Paper, cases: CASES, results: Results) -> Iterator[Drawing]:

@@ -167,7 +167,7 @@ def _sections(paper: Paper, material: Material) -> Iterator[str]:
         yield "## Conclusions of the text"
         yield "Each is held against the paper's own printed numbers, and against ours where they were measured."
         yield markdown.table(conclusions.conclusion_table(paper, material.results, compared))
-    yield from _shown("## Figures", _overviews(paper, material))
+    yield from _shown("## Figures", overview.of(paper, material))
     if Budget.PAPER in material.cases:
         yield from _standings(paper)
     yield from _recipes(paper, material)
@@ -224,7 +224,7 @@ def _differences(paper: Paper, material: Material, budgets: Sequence[Budget]) ->
         yield "## Differences"
         yield differences.NOTE
         yield markdown.table(differences.difference_table(found))
-        yield from _shown("", _forests(paper, material))
+        yield from _shown("", overview.gains_of(paper, material))
 
 
 def _recipes(paper: Paper, material: Material) -> Iterator[str]:
@@ -314,17 +314,7 @@ def _shown(heading: str, drawings: Iterable[Drawing]) -> Iterator[str]:
 
 def _drawings(paper: Paper, material: Material) -> list[Drawing]:
     """Every figure of a page, from its head to its end."""
-    return [*_forests(paper, material), *_overviews(paper, material), *gallery.of(paper, material)]
-
-
-def _forests(paper: Paper, material: Material) -> list[Drawing]:
-    key = ("forests", paper.name)
-    return material.once(key, lambda: list(overview.forests(paper, material.cases, material.results)))
-
-
-def _overviews(paper: Paper, material: Material) -> list[Drawing]:
-    key = ("overviews", paper.name)
-    return material.once(key, lambda: list(overview.drawings(paper, material.cases, material.results)))
+    return [*overview.gains_of(paper, material), *overview.of(paper, material), *gallery.of(paper, material)]
 
 
 def _pretrainings(paper: Paper, material: Material) -> Iterator[str]:

@@ -46,6 +46,9 @@ PRINTED = (
 )
 
 
+SIZES = {"params": "Params (M)", "macs": "MACs (G)"}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Entry:
     """A row: text of each cell, by place of a cell the number that it opens, and what it can be filtered by."""
@@ -118,8 +121,14 @@ def _measured(row: Row, made: Mapping[Run, Measurement], numbers: Numbers) -> En
         row.date,
     )
     runs = [made[key, metric, value] for key, value in zip(row.keys, row.values, strict=True)]
-    number = numbers.add(row.case, metric, runs, options=options(row.budget, row.dataset))
-    return Entry(cells=cells, numbers={} if number is None else {4: number}, params=params, macs=macs)
+    by = options(row.budget, row.dataset)
+    number = numbers.add(row.case, metric, runs, options=by, plain=row.plain, beside=row.beside)
+    drop = numbers.add(row.case, "fgsm_drop", row.drops, options=by)
+    opened = {"Accuracy": number, "Gain over ce": number if row.gain else None, "FGSM drop": drop}
+    opened |= {SIZES[one.metric]: numbers.add(case, one.metric, [one]) for case, one in row.counted}
+    places = {name: place for place, (name, _) in enumerate(MEASURED)}
+    found = {places[name]: one for name, one in opened.items() if one is not None}
+    return Entry(cells=cells, numbers=found, params=params, macs=macs)
 
 
 def _printed(row: PrintedRow) -> Entry:
