@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from vitbench import entries, records, run
+from vitbench import entries, records
 from vitbench.case import Budget
 from vitbench.identity import Identity
 from vitbench.objective import parse
@@ -27,9 +27,17 @@ PROVENANCE = {
 
 
 def pytest_configure(config):
+    # Before anything imports torch: two workers with two threads each, on two cores, wait for each other.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ.pop("GITHUB_STEP_SUMMARY", None)  # of the step that runs these tests; sessions inside of them have none
     # In the tests only: a new warning of torch must not fail somebody's benchmark.
     config.addinivalue_line("filterwarnings", "error")
+
+
+def pytest_collection_finish():
+    # Where tests are run, and not in what starts the workers. `pytester` makes a test's imports undone, and torch bears
+    # to be imported once.
+    importlib.import_module("vitbench.run")
 
 
 @pytest.fixture
@@ -94,6 +102,8 @@ def executed(monkeypatch):
 
     The list's attributes `measurements` and `invalid` can be changed, and `error` set to have the next run raise it.
     """
+    from vitbench import run
+
     done = _Executed()
 
     def execute(identity, setting, *, fresh=False):

@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+from tests.processes import few_epochs
+
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 
@@ -13,7 +15,7 @@ def test_the_new_loss_of_the_readme_gets_its_row(suite, pytester, monkeypatch):
     path = pytester.path / name
     path.parent.mkdir(parents=True)
     path.write_text(code)
-    few_epochs(pytester)
+    pytester.makeconftest(few_epochs(1))
     command = re.search(r"pytest benchmarks (-k \"(?:floros2024/)?4.1/vit.*)", README)[1]
     selection, objective = re.findall(r'"([^"]+)"', command)
     result = suite("-k", f"test_accuracy and {selection}", "--objective", objective, subprocess=True)
@@ -23,29 +25,10 @@ def test_the_new_loss_of_the_readme_gets_its_row(suite, pytester, monkeypatch):
 
 
 def test_the_new_model_of_the_readme_gets_its_row(suite, pytester):
-    few_epochs(pytester)
+    pytester.makeconftest(few_epochs(1))
     command = re.search(r"pytest benchmarks (-k \"(?:floros2024/)?4.1/timm.*)", README)[1]
     selection = re.search(r'"([^"]+)"', command)[1]
     result = suite("-k", f"test_accuracy and {selection} and /ce/", "--model", command.split()[-1], subprocess=True)
     result.assert_outcomes(passed=1)
     report = (pytester.path / ".vitbench/report/floros2024.md").read_text()
     assert re.search(r"^\| timm/resnet18 +\| ce +\| \d", report, re.M)
-
-
-def few_epochs(pytester):
-    pytester.makeconftest(
-        """
-        from dataclasses import replace
-        from vitbench import papers
-
-        def shortened(load=papers.load_all):
-            for paper in load():
-                tables = tuple(replace(table, cases=tuple(map(case, table.cases))) for table in paper.tables)
-                yield replace(paper, tables=tables, floors={})
-
-        def case(one):
-            return replace(one, recipe=replace(one.recipe, quick=tuple(replace(p, epochs=3) for p in one.recipe.quick)))
-
-        papers.load_all = lambda: list(shortened())
-        """
-    )

@@ -2,20 +2,15 @@
 
 import json
 import math
-import os
-import pickle
-import subprocess
-import sys
 import threading
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_model
 
-import vitbench
+from tests import processes
 from vitbench import build, checkpoints, examine, learner, machine, run
 from vitbench.case import Budget, Phase
 from vitbench.errors import Busy, DataAbsent, NonFinite, OutOfMemory, TimeUp, UserError
@@ -56,15 +51,14 @@ class Lost(nn.Module):
 def build(shape):
     return Lost()
 """
-# A process of its own: executes the run in `identity`; on_step is what it does at each step.
+# A process of its own: executes a run; `what` is what it does at each step.
 PROCESS = """
-import os, pickle, signal, sys, time
-from pathlib import Path
+import os, signal, sys, time
+sys.path.insert(0, str(foreign))
 from vitbench import checkpoints, run
 from vitbench.records import Store
 
 checkpoints.CHECKPOINT_SECONDS, checkpoints.SAVING_SHARE = 0.0, float("inf")
-folder = Path(sys.argv[1])
 steps = []
 
 def die(what, done, of, loss):
@@ -77,9 +71,8 @@ def wait(what, done, of, loss):
     while not (folder / "go").exists():
         time.sleep(0.01)
 
-setting = run.Setting(store=Store(folder / "runs"), tell=globals()[sys.argv[2]])
-run.execute(pickle.loads((folder / "identity").read_bytes()), setting)
-print(len(steps))
+run.execute(identity, run.Setting(store=Store(folder / "runs"), tell=globals()[what]))
+(folder / "steps").write_text(str(len(steps)))
 """
 
 
@@ -207,23 +200,11 @@ def test_two_seeds_are_two_runs(identity, setting):
 # Killed, and two at once
 
 
-def start(folder, identity, foreign, what):
-    (folder / "identity").write_bytes(pickle.dumps(identity))
-    path = os.pathsep.join([str(Path(vitbench.__path__[0]).parent), str(foreign)])
-    return subprocess.Popen(
-        [sys.executable, "-c", PROCESS, str(folder), what],
-        env=os.environ | {"PYTHONPATH": path},
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-
-
 def test_a_run_killed_in_the_middle_of_an_epoch_ends_with_the_bits_of_an_uninterrupted_one(
     identity, tmp_path, foreign, uninterrupted
 ):
-    killed = start(tmp_path, identity, foreign, "die")
-    killed.communicate(timeout=120)
-    assert killed.returncode == -9
+    killed = processes.start(PROCESS, identity=identity, folder=tmp_path, foreign=foreign, what="die")
+    assert processes.ended(killed) == -9
     setting = counting(tmp_path / "runs")
     assert names(setting, identity) == ["checkpoint.pt", "lock"]
     record = execute(identity, setting)
@@ -235,11 +216,11 @@ def test_a_run_killed_in_the_middle_of_an_epoch_ends_with_the_bits_of_an_uninter
 
 
 def test_of_two_processes_that_want_a_run_one_trains_and_the_other_reads(identity, tmp_path, foreign, uninterrupted):
-    other = start(tmp_path, identity, foreign, "wait")
+    other = processes.start(PROCESS, identity=identity, folder=tmp_path, foreign=foreign, what="wait")
     setting = counting(tmp_path / "runs")
     limit = time.monotonic() + 120
     while not (tmp_path / "started").exists():
-        assert other.poll() is None, "the other process ended before it trained"
+        assert other.is_alive(), "the other process ended before it trained"
         assert time.monotonic() < limit
         time.sleep(0.01)
     with pytest.raises(Busy), setting.store.lock(identity, wait=False):
@@ -247,9 +228,9 @@ def test_of_two_processes_that_want_a_run_one_trains_and_the_other_reads(identit
     go = threading.Timer(0.3, (tmp_path / "go").touch)
     go.start()
     record = execute(identity, setting)
-    output, _ = other.communicate(timeout=120)
+    assert processes.ended(other) == 0
     go.join()
-    assert int(output) == EPOCHS * STEPS
+    assert int((tmp_path / "steps").read_text()) == EPOCHS * STEPS
     assert not setting.steps
     assert without_seconds(record) == without_seconds(uninterrupted[0])
 

@@ -1,17 +1,12 @@
 """A pre-training is a run of its own: done once, killed and resumed to the bit, shared by what starts from it."""
 
-import os
-import pickle
-import subprocess
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
-import vitbench
+from tests import processes
 from vitbench import build
 from vitbench.case import Budget, Phase
 from vitbench.errors import TimeUp
@@ -42,20 +37,19 @@ AFTER = replace(
 HEAD = {"network.head.weight", "network.head.bias"}
 # A process of its own, killed at one of the steps of either training.
 PROCESS = """
-import os, pickle, signal, sys
-from pathlib import Path
+import os, signal
 from vitbench import checkpoints, run
 from vitbench.records import Store
 
 checkpoints.CHECKPOINT_SECONDS, checkpoints.SAVING_SHARE = 0.0, float("inf")
-folder, at, taken = Path(sys.argv[1]), int(sys.argv[2]), []
+taken = []
 
 def tell(what, done, of, loss):
     taken.append(done)
     if len(taken) == at:
         os.kill(os.getpid(), signal.SIGKILL)
 
-run.execute(pickle.loads((folder / "identity").read_bytes()), run.Setting(store=Store(folder / "runs"), tell=tell))
+run.execute(identity, run.Setting(store=Store(root), tell=tell))
 """
 
 
@@ -136,14 +130,7 @@ def test_another_pre_training_ends_in_another_network(done, tmp_path):
 
 @pytest.mark.parametrize("at", [STEPS + 3, 3 * STEPS + 3, 4 * STEPS + 3], ids=["before", "between", "after"])
 def test_a_run_killed_in_either_phase_ends_with_the_bits_of_an_uninterrupted_one(done, tmp_path, at):
-    (tmp_path / "identity").write_bytes(pickle.dumps(AFTER))
-    killed = subprocess.run(
-        [sys.executable, "-c", PROCESS, str(tmp_path), str(at)],
-        env=os.environ | {"PYTHONPATH": str(Path(vitbench.__path__[0]).parent)},
-        timeout=300,
-        check=False,
-    )
-    assert killed.returncode == -9
+    assert processes.ended(processes.start(PROCESS, identity=AFTER, root=tmp_path / "runs", at=at)) == -9
     setting, (whole, first) = setting_of(tmp_path / "runs"), done
     record = execute(AFTER, setting)
     assert len(setting.steps) == 5 * STEPS - at // STEPS * STEPS  # nothing that was saved is trained again

@@ -1,17 +1,12 @@
 """A probe is a run without steps: what was learnt without labels is judged, by student or teacher, killed or not."""
 
-import os
-import pickle
-import subprocess
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
-import vitbench
+from tests import processes
 from tests.test_run_pretraining import PROCESS, without_seconds
 from vitbench.case import Budget, Phase, View
 from vitbench.errors import UserError
@@ -125,13 +120,10 @@ def test_a_teacher_that_no_term_has_is_refused_in_one_line(tmp_path):
 @pytest.mark.parametrize("at", [3, STEPS + 5])
 def test_killed_in_either_epoch_teacher_and_centre_go_on_to_the_same_bits(done, tmp_path, at):
     _, setting = done
-    (tmp_path / "identity").write_bytes(pickle.dumps(PROBE))
-    environment = {**os.environ, "PYTHONPATH": str(Path(vitbench.__path__[0]).parent), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", PROCESS, str(tmp_path)]
-    killed = subprocess.run([*command, str(at)], env=environment, check=False, capture_output=True, timeout=300)
-    assert killed.returncode == -9
-    subprocess.run([*command, "1000000"], env=environment, check=True, capture_output=True, timeout=300)
-    again = Setting(store=Store(tmp_path / "runs"))
+    assert processes.ended(processes.start(PROCESS, identity=PROBE, root=tmp_path, at=at)) == -9
+    again = Setting(store=Store(tmp_path))
+    assert bool(list(tmp_path.rglob("checkpoint.pt"))) == (at > STEPS)
+    execute(PROBE, again)
     for identity in (BEFORE, PROBE):
         whole, resumed = weights(setting, identity), weights(again, identity)
         assert all(torch.equal(whole[name], resumed[name]) for name in whole)

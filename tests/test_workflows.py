@@ -180,6 +180,7 @@ def job(tmp_path, monkeypatch):
 
     Args of it:
         codes: with which the suite ends, each time; none: the suite itself runs.
+        packages: what pip lists, which takes it seconds; None: what it does list.
     """
     if subprocess.run(["git", "rev-parse", "HEAD:vitbench"], cwd=ROOT, check=False, capture_output=True).returncode:
         pytest.skip("no git checkout")
@@ -191,8 +192,8 @@ def job(tmp_path, monkeypatch):
         path.write_text(f"#!/usr/bin/env bash\n{text}\n")
         path.chmod(0o755)
 
-    def run(*, codes=(), select="nothing", collect=False):
-        put("python", f'exec "{sys.executable}" "$@"')
+    def run(*, codes=(), select="nothing", collect=False, packages=None):
+        put("python", f"echo {packages}" if packages else f'exec "{sys.executable}" "$@"')
         more = " --collect-only -q" if collect else ""
         put("pytest", f'exec "{sys.executable}" -m pytest -p no:cacheprovider "$@"{more}')
         put("vitbench", f'echo "vitbench $*" >> "{tmp_path}/calls"\nexec "{sys.executable}" -m vitbench "$@"')
@@ -247,7 +248,7 @@ def job(tmp_path, monkeypatch):
     ],
 )
 def test_only_the_machines_fault_is_tried_again_and_each_verdict_has_its_end(job, tmp_path, codes, code, said):
-    result, text = job(codes=codes)
+    result, text = job(codes=codes, packages="torch==2.11.0")
     assert result == code
     assert said in text
     called = (tmp_path / "calls").read_text().splitlines()

@@ -46,7 +46,7 @@ class Row:
 
 
 def rows() -> Iterator[Row]:
-    """All of them, the most important first."""
+    """All of them, the most important first; a row of one network begins with its name."""
     yield Row("ceilings", "copy", gpu_rows.ceiling_of_copies, 5)
     yield Row("ceilings", "matmul", gpu_rows.ceiling_of_products, 10)
     yield from (Row("counts", model, partial(gpu_rows.counts, model), 5) for model in MODELS)
@@ -138,6 +138,7 @@ def main(arguments: Sequence[str] | None = None, *, spent: float = 0.0) -> int:
         report.read(keep_failed=options.restarted)
     report.write()
     chosen = [row for row in rows() if not options.only or row.section in options.only]
+    chosen = [row for row in chosen if not options.without or not row.name.startswith(tuple(options.without))]
     for row in [row for row in chosen if not report.has(row.section, row.name)]:
         left = options.seconds - (time.monotonic() - started)
         take(row, bench, report, left)
@@ -158,6 +159,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--only", nargs="+", choices=list(dict.fromkeys(row.section for row in rows())), metavar="SECTION"
     )
+    parser.add_argument("--without", nargs="+", choices=MODELS, metavar="NETWORK", help="leave out rows of these")
     parser.add_argument("--resume", action="store_true", help="keep the rows that an earlier call measured")
     parser.add_argument("--restarted", action="store_true", help=argparse.SUPPRESS)  # by itself: keeps what failed too
     parser.add_argument("--child", choices=["side", "kernels"], help=argparse.SUPPRESS)

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 
 from vitbench.contracts import Images
@@ -121,6 +120,8 @@ def fit(embeddings: Tensor, labels: Tensor, *, penalty: float = 1.0) -> Classifi
         raise UserError(f"the penalty of a linear probe is a positive number, got {penalty!r}")
     if not len(embeddings):
         raise UserError("there are no embeddings to fit a linear probe to; give at least one image")
+    from sklearn.preprocessing import StandardScaler  # here: it takes seconds, and most runs probe nothing
+
     scaler = StandardScaler().fit(embeddings.double().cpu().numpy())
     mean, scale = (torch.from_numpy(one).to(embeddings.device) for one in (scaler.mean_, scaler.scale_))
     inputs, labels = (embeddings.double() - mean) / scale, labels.to(embeddings.device)
