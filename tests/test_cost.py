@@ -56,11 +56,11 @@ def test_sizes_are_counted_with_the_terms_apart():
 
 def test_without_fvcore_its_column_says_so(monkeypatch):
     monkeypatch.setitem(sys.modules, "fvcore.nn", None)
-    cost._count_model.cache_clear()
+    cost._counted.cache_clear()
     try:
         found = cost.count(identity_of())
     finally:
-        cost._count_model.cache_clear()
+        cost._counted.cache_clear()
     assert "macs_fvcore" not in found["measurements"]
     assert "fvcore" in found["invalid"]["macs_fvcore"]
     assert found["measurements"]["macs"] > 0
