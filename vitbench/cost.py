@@ -167,7 +167,9 @@ def time_training(
 
 
 def _memory(identity: Identity, device: torch.device) -> float | None:
-    """Eagerly, for of a captured step torch counts nothing."""
+    """Eagerly, for of a captured step torch counts nothing; nor does it on a CPU, where nothing is built for it."""
+    if device.type != "cuda":
+        return None
     return speed.peak_memory(again(learner(identity, device), Engine()), device)
 
 
