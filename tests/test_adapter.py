@@ -293,26 +293,45 @@ def test_a_name_that_timm_has_stays_as_it_is():
     assert timm.model_entrypoint("vitbench_vit_tiny") is kept
 
 
-@pytest.mark.parametrize("training", [True, False])
-def test_batch_norms_keep_their_shape_and_are_not_worked_out_where_only_shapes_are_asked_for(training):
-    network = channels_first().to("meta").train(training)
-    operators = []
+def operators_of(run):
+    """Names of the operators that are dispatched."""
+    names = []
 
     class Watch(torch.utils._python_dispatch.TorchDispatchMode):
         def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-            operators.append(func._overloadpacket.__name__)
+            names.append(func._overloadpacket.__name__)
             return func(*args, **(kwargs or {}))
 
-    images = torch.zeros(2, 3, 64, 64, device="meta")
     with Watch():
-        expected = network(images)
-    assert "native_batch_norm" in operators
-    operators.clear()
-    with ShapesAlone(), Watch():
-        found = network(images)
+        return run(), names
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("make", [channels_first, lambda: timm.create_model("test_vit", img_size=64)])
+def test_norms_and_gelu_keep_their_shape_and_are_not_worked_out_where_only_shapes_are_asked_for(make, training):
+    network = make().to("meta").train(training)
+    images = torch.zeros(2, 3, 64, 64, device="meta")
+    expected, before = operators_of(lambda: network(images))
+    with ShapesAlone():
+        found, after = operators_of(lambda: network(images))
     assert (found.shape, found.dtype, found.device) == (expected.shape, expected.dtype, expected.device)
-    assert "native_batch_norm" not in operators
-    assert "convolution" in operators
+    skipped = {"native_batch_norm", "native_layer_norm", "gelu"}
+    assert skipped & {*before}
+    assert not skipped & {*after}
+    for product in ("convolution", "addmm"):
+        assert after.count(product) == before.count(product) > 0
+
+
+def test_starting_values_from_a_cut_off_normal_are_not_drawn_where_only_shapes_are_asked_for():
+    with torch.device("meta"):
+        network, before = operators_of(lambda: timm.create_model("test_vit"))
+        with ShapesAlone():
+            bare, after = operators_of(lambda: timm.create_model("test_vit"))
+    assert {"erfinv_", "clamp_"} <= {*before}
+    assert not {"erfinv_", "clamp_"} & {*after}
+    assert {name: one.shape for name, one in bare.state_dict().items()} == {
+        name: one.shape for name, one in network.state_dict().items()
+    }
 
 
 def test_patches_are_cut_as_torch_unfolds_them_with_the_colours_last():

@@ -27,6 +27,10 @@ from vitbench.contracts import Encoder, Normalize, Output, Shape
 from vitbench.errors import UserError
 
 INTERFACE = ("forward_features", "forward_head", "num_features")
+# Functions that put out what their first argument is like, and that no convention of MACs counts by its operators.
+SHAPE_KEEPING = frozenset({F.batch_norm, torch.batch_norm, F.layer_norm, torch.layer_norm, F.gelu})
+# What draws starting values from a normal distribution that is cut off, in place.
+INITIALISING = frozenset({Tensor.uniform_, Tensor.normal_, Tensor.erfinv_, Tensor.mul_, Tensor.add_, Tensor.clamp_})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,15 +171,18 @@ def pick(tokens: Tensor, kept: Tensor) -> Tensor:
 
 
 class ShapesAlone(TorchFunctionMode):
-    """Batch norms give the shape of their input and no values; for passes on the `meta` device.
+    """Norms and GELU give a shape and no values, nor does timm draw starting values; for the `meta` device.
 
-    There torch works each of them out in Python: a network of a thousand layers would take half a minute.
+    There torch works each of them out in Python, which is half the time of a transformer's pass: a network of a
+    thousand layers would take half a minute.
     """
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Call anything else as it is."""
-        if func in (F.batch_norm, torch.batch_norm):
-            return torch.empty_like(args[0])
+        if func in SHAPE_KEEPING:
+            return torch.empty_like(args[0], memory_format=torch.contiguous_format)
+        if func in INITIALISING:
+            return args[0]
         return func(*args, **(kwargs or {}))
 
 

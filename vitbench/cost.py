@@ -46,14 +46,13 @@ def count(identity: Identity) -> dict[str, Any]:
 def _training_cost(identity: Identity, model_macs: int) -> training.TrainingCost:
     """Of one image, with every term; without the model's own pass where no term asks for its output."""
     model, out = _on_meta(identity.model, identity.classes, identity.image_size)
-    macs, asks, seen = [], [], _seen(identity)
+    macs, seen = [], _seen(identity)
     for name in identity.objective.names:
         with torch.device("meta"):
             term = build.term_of(identity, name, model)
-        given: dict[str, Any] = {"model": lambda: model, "image_size": identity.image_size, **seen}
-        macs.append(training.count_term_macs(lambda: term, out=out, **given))  # noqa: B023 - at once
-        asks.append(training.asks_for_output(lambda: term, **given))  # noqa: B023 - at once
-    return training.training_cost(model_macs, macs, runs_model=any(asks))
+        given: dict[str, Any] = {"model": lambda: model, "image_size": identity.image_size, "out": out, **seen}
+        macs.append(training.count_term_macs(lambda: term, **given))  # noqa: B023 - at once
+    return training.training_cost(model_macs, macs)
 
 
 def _seen(identity: Identity) -> dict[str, Any]:
@@ -107,11 +106,23 @@ def _pass(identity: Identity) -> int:
     return size.count_matmul_conv(lambda: network, image_size=identity.image_size)
 
 
-@cache
 def _count_model(model: str, classes: int, image_size: int) -> size.Macs:
     """MACs of a network; the same for every objective, so counted once a session."""
-    on_meta, _ = _on_meta(model, classes, image_size)
-    return size.count_macs(lambda: build.unchecked(model, classes, image_size), image_size=image_size, on_meta=on_meta)
+    counted = _counted(model, image_size)
+    if classes not in counted:
+        counted[classes] = size.count_macs(
+            lambda: build.unchecked(model, classes, image_size),
+            image_size=image_size,
+            on_meta=_on_meta(model, classes, image_size)[0],
+            like=next(iter(counted.values()), None),
+        )
+    return counted[classes]
+
+
+@cache
+def _counted(model: str, image_size: int) -> dict[int, size.Macs]:
+    """MACs of a network by the number of classes, as far as they were counted."""
+    return {}
 
 
 @cache
@@ -156,7 +167,9 @@ def time_training(
 
 
 def _memory(identity: Identity, device: torch.device) -> float | None:
-    """Eagerly, for of a captured step torch counts nothing."""
+    """Eagerly, for of a captured step torch counts nothing; nor does it on a CPU, where nothing is built for it."""
+    if device.type != "cuda":
+        return None
     return speed.peak_memory(again(learner(identity, device), Engine()), device)
 
 

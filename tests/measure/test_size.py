@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import timm
@@ -13,6 +14,8 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 from torch.utils.flop_counter import flop_registry, register_flop_formula
 
+from vitbench import build
+from vitbench.measure import size
 from vitbench.measure.size import UncountedOperator, count_macs, count_params, count_products
 from vitbench.models import mae_vit, vit
 
@@ -76,6 +79,23 @@ def test_published_counts_come_out(build, published):
     macs = count_macs(build, image_size=224)
     assert round(macs.matmul_conv / 1e9, 3) == published
     assert macs.matmul_conv < macs.fvcore < 1.01 * macs.matmul_conv
+
+
+@pytest.mark.parametrize("name", ["resnet/tiny", "vit/tiny", "t2t/tiny", "cvt/tiny", "swin/tiny", "cct/tiny_cct"])
+def test_a_network_that_was_counted_for_other_classes_has_the_count_of_fvcores_whole_trace(name, monkeypatch):
+    ten, hundred = (partial(build.unchecked, name, classes, 32) for classes in (10, 100))
+    like, whole = count_macs(ten, image_size=32), count_macs(hundred, image_size=32)
+    assert like.fvcore < whole.fvcore
+    monkeypatch.setattr(size, "_count_with_fvcore", None)  # a trace would be an error
+    assert count_macs(hundred, image_size=32, like=like) == whole
+
+
+def test_a_network_that_does_more_to_its_logits_than_to_make_them_is_traced_for_each_number_of_classes():
+    def normed(classes):
+        return nn.Sequential(nn.Flatten(), nn.Linear(48, classes), nn.LayerNorm(classes))
+
+    like = count_macs(lambda: normed(10), image_size=4)
+    assert count_macs(lambda: normed(100), image_size=4, like=like).fvcore == 100 * 48 + 5 * 100
 
 
 def test_a_vision_transformer_whose_heads_are_narrower_than_its_width_costs_their_width():

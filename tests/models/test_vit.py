@@ -27,7 +27,7 @@ def test_the_thesis_network_has_the_macs_counted_by_hand():
     assert counter.get_total_flops() // 2 == total == 1_022_302_944
 
 
-@pytest.mark.parametrize(("variant", "spread"), [("floros2024", 0.02), ("tiny", 0.2)])
+@pytest.mark.parametrize(("variant", "spread"), [("floros2024", 0.02), ("tiny", 0.2), ("mini_224", 0.2)])
 def test_the_positions_start_at_the_spread_of_the_variant(variant, spread):
     torch.manual_seed(0)
     positions = vit.build(classes=10, variant=variant).network.pos_embed
@@ -45,6 +45,20 @@ def test_the_class_token_is_read_by_the_classifier_and_is_no_cell():
 def test_another_image_size_gives_another_grid():
     model = vit.build(classes=10, image_size=64, variant="tiny")
     assert model(torch.rand(2, 3, 64, 64)).grids[0].shape == (2, 48, 8, 8)
+
+
+def test_the_smallest_network_for_photographs_has_the_sizes_counted_by_hand():
+    with torch.device("meta"):
+        model = vit.build(classes=10, variant="mini_224").eval()
+    images = torch.empty(1, 3, 224, 224, device="meta")
+    assert model(images).grids[0].shape == (1, 48, 7, 7)
+    d, mlp, pixels = 48, 96, 32 * 32 * 3
+    block = 2 * 2 * d + (d * 3 * d + 3 * d) + (d * d + d) + (d * mlp + mlp) + (mlp * d + d)
+    assert trainable(model) == (pixels * d + d) + d + 50 * d + 2 * block + 2 * d + (d * 10 + 10)
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        model(images)
+    expected = 49 * pixels * d + 2 * (50 * (4 * d**2 + 2 * d * mlp) + 2 * 50**2 * d) + 10 * d
+    assert counter.get_total_flops() // 2 == expected
 
 
 def keep(batch, count, cells=16):

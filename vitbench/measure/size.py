@@ -7,7 +7,7 @@ import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from math import prod
 from typing import Any
@@ -86,7 +86,9 @@ def count_params(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
 
 
-def count_macs(build: Callable[[], nn.Module], *, image_size: int, on_meta: nn.Module | None = None) -> Macs:
+def count_macs(
+    build: Callable[[], nn.Module], *, image_size: int, on_meta: nn.Module | None = None, like: Macs | None = None
+) -> Macs:
     """Multiply-adds of a model.
 
     Args:
@@ -94,6 +96,8 @@ def count_macs(build: Callable[[], nn.Module], *, image_size: int, on_meta: nn.M
             under torch's `meta` device and, for fvcore, on the CPU with timm's fused attention off.
         image_size: H and W in pixels.
         on_meta: the model on the `meta` device, where it was built already.
+        like: the same network's for another number of classes; where nothing but its last layer costs more or less,
+            fvcore does not trace it again.
 
     Raises:
         UncountedOperator: if the model runs an operator that multiplies and adds but has no formula.
@@ -104,14 +108,25 @@ def count_macs(build: Callable[[], nn.Module], *, image_size: int, on_meta: nn.M
             images = torch.zeros(1, 3, image_size, image_size)
         with _hooked(model) as layers:
             products = count_products(partial(model, images), _attentions(model))
-        fvcore, reason = _count_with_fvcore(build, image_size=image_size, matmul_conv=products.total)
-    return Macs(
-        matmul_conv=products.total,
-        without_attention=products.total - products.inside,
-        layers=sum(layers),
-        fvcore=fvcore,
-        reason=reason,
-    )
+        outside = products.total - products.inside
+        macs = Macs(matmul_conv=products.total, without_attention=outside, layers=sum(layers), fvcore=None)
+        traced = _count_from_like(macs, like) or _count_with_fvcore(
+            build, image_size=image_size, matmul_conv=products.total
+        )
+    return replace(macs, fvcore=traced[0], reason=traced[1])
+
+
+def _count_from_like(macs: Macs, like: Macs | None) -> tuple[int, str] | None:
+    """The count of fvcore from that of a network like it, or None where it has to be traced.
+
+    What all conventions here see alike is products of linear layers outside of attention, which fvcore counts as they
+    do; a norm or an activation of the logits is in `layers` alone.
+    """
+    if like is None or like.fvcore is None:
+        return None
+    conventions = ("matmul_conv", "without_attention", "layers")
+    more = {getattr(macs, name) - getattr(like, name) for name in conventions}
+    return (like.fvcore + more.pop(), "") if len(more) == 1 else None
 
 
 def count_matmul_conv(build: Callable[[], nn.Module], *, image_size: int) -> int:

@@ -3,11 +3,11 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from vitbench.adapter import ShapesAlone
 from vitbench.contracts import Output, Step
 from vitbench.measure.size import count_products, undisturbed
 
@@ -19,10 +19,12 @@ class TermMacs:
     Attributes:
         forward: of all that it computes before the backward pass.
         alone: of `forward`, what it computes without gradients, such as a teacher's passes.
+        asks_for_output: whether it reads the output of the model's pass; one that does not spares it.
     """
 
     forward: int
     alone: int = 0
+    asks_for_output: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,24 +61,12 @@ def count_term_macs(
     """
     with undisturbed(), torch.device("meta"):
         term, network = build().eval(), model().eval()
-        step, _ = _step(network, image_size, views, versions, turned, out if versions == 1 else None)
-        if views:
-            term(step)  # what it finds out once, such as whether the model takes such views, is not counted
+        with ShapesAlone():
+            step, asked = _step(network, image_size, views, versions, turned, out if versions == 1 else None)
+            if views:
+                term(step)  # what it finds out once, such as whether the model takes such views, is not counted
         found = count_products(partial(term, step))
-    return TermMacs(forward=found.total // versions, alone=found.alone // versions)
-
-
-def asks_for_output(build: Callable[[], nn.Module], *, model: Callable[[], nn.Module], **given: Any) -> bool:
-    """Whether a term reads the output of the model's pass; one that does not spares it.
-
-    Args:
-        build, model: as in `count_term_macs`; and so `image_size`, `views`, `versions` and `turned`.
-    """
-    with undisturbed(), torch.device("meta"):
-        term, network = build().eval(), model().eval()
-        step, asked = _step(network, **given)
-        term(step)
-    return any(asked)
+    return TermMacs(forward=found.total // versions, alone=found.alone // versions, asks_for_output=any(asked))
 
 
 def _step(
@@ -102,15 +92,15 @@ def _step(
     return replace(step, versions=versions, turns=turns), asked
 
 
-def training_cost(model_macs: int, terms: Iterable[TermMacs], *, runs_model: bool = True) -> TrainingCost:
+def training_cost(model_macs: int, terms: Iterable[TermMacs]) -> TrainingCost:
     """Cost of a training step: 3 x the forward MACs, as a backward pass costs two forward ones, where there is one.
 
     Args:
         model_macs: `Macs.matmul_conv` of the model.
         terms: `count_term_macs` of each term; cross-entropy's is 0, so that the ratio is to plain `ce`.
-        runs_model: whether a term asks for the model's output, see `asks_for_output`.
     """
     counted = tuple(terms)
+    runs_model = any(term.asks_for_output for term in counted)
     forward = (model_macs if runs_model else 0) + sum(term.forward for term in counted)
     macs = 3 * forward - 2 * sum(term.alone for term in counted)
     return TrainingCost(macs=macs, ratio=macs / (3 * model_macs))

@@ -1,10 +1,11 @@
-"""The plain vision transformer with a class token, for images of 32 x 32.
+"""The plain vision transformer with a class token, for images of 32 x 32; `mini_224` for photographs of 224 x 224.
 
 Source: Floros 2024, thesis, chapter 3 ("the original Vision Transformer"), after Dosovitskiy et al. 2021,
 arXiv:2010.11929. Only the 8 x 8 x 312 grid and about 15 M parameters are printed; depth, heads and MLP of
 `floros2024` are our choice, see docs/decisions/0002-floros2024-models.md.
 """
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from timm.layers import trunc_normal_
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-from vitbench.adapter import Adapter, cut, pick, register
+from vitbench.adapter import THUMBNAILS, Adapter, cut, pick, register
 from vitbench.errors import unknown
 
 VERSION = 1
@@ -34,15 +35,25 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "mlp_ratio": 2,
         "position_std": 0.2,  # some 500 steps do not teach it where a token is from .02
     },
+    # 7 x 7 tokens, so that a thousand photographs are learnt in minutes without a GPU.
+    "mini_224": {
+        "patch_size": 32,
+        "embed_dim": 48,
+        "depth": 2,
+        "num_heads": 3,
+        "mlp_ratio": 2,
+        "position_std": 0.2,
+    },
 }
+PIXELS = {"mini_224": replace(THUMBNAILS, size=224)}
 
 
-def build(*, classes: int, image_size: int = 32, variant: str = "floros2024") -> nn.Module:
+def build(*, classes: int, image_size: int | None = None, variant: str = "floros2024") -> nn.Module:
     """The model `vit`.
 
     Args:
         classes: K.
-        image_size: H and W in pixels.
+        image_size: H and W in pixels; None: what the variant was designed for.
         variant: a key of `VARIANTS`.
 
     Raises:
@@ -50,7 +61,8 @@ def build(*, classes: int, image_size: int = 32, variant: str = "floros2024") ->
     """
     if variant not in VARIANTS:
         raise unknown("variant of vit", variant, VARIANTS)
-    return ViT(_create(variant, num_classes=classes, img_size=image_size))
+    size = image_size or PIXELS.get(variant, THUMBNAILS).size
+    return ViT(_create(variant, num_classes=classes, img_size=size))
 
 
 class ViT(Adapter):
@@ -85,11 +97,11 @@ class ViT(Adapter):
 
 def _create(variant: str, **options: Any) -> VisionTransformer:
     """The network of timm, with positions that start at the spread of the variant."""
-    settings = {"img_size": 32, **VARIANTS[variant], **options}
+    settings = {"img_size": PIXELS.get(variant, THUMBNAILS).size, **VARIANTS[variant], **options}
     spread = settings.pop("position_std")
     network = VisionTransformer(**settings)
     trunc_normal_(network.pos_embed, std=spread)
     return network
 
 
-register(_create, leaf="vit", variants=VARIANTS, fixed_size=True)
+register(_create, leaf="vit", variants=VARIANTS, fixed_size=True, pixels=PIXELS)
