@@ -211,7 +211,7 @@ def _row(one: Experiment, selection: str, runs: Sequence[Measurement], results: 
     assert mean is not None
     gain = None if case.is_baseline else results.gain(case, budget, metric)
     drops = results.of(case, budget, "fgsm_drop") if selection == "last" else {}
-    counted = (sizes.of(case, budget, name) for name in ("params", "macs"))
+    counted = {name: size for name in ("params", "macs") if (size := sizes.of(case, budget, name))}
     return Row(
         paper=case.paper,
         model=case.model.printed,
@@ -228,9 +228,9 @@ def _row(one: Experiment, selection: str, runs: Sequence[Measurement], results: 
         accuracy=mean.mean,
         spread=mean.spread,
         interval=groups.interval(values, test_images(case.dataset)),
-        params=sizes.value(case, budget, "params"),
-        macs=sizes.value(case, budget, "macs"),
-        counted=tuple((sizes.id(case, size), size) for size in counted if size),
+        params=counted["params"].value if "params" in counted else None,
+        macs=counted["macs"].value if "macs" in counted else None,
+        counted=tuple((sizes.id(case, size), size) for size in counted.values()),
         gain=gain,
         drop=results.value(case, budget, "fgsm_drop") if drops else None,
         machines=tuple(dict.fromkeys(run.machine or run.device for run in runs)),
