@@ -21,10 +21,13 @@ papers.load_all = lambda: list(shortened())
 
 
 def start(source, **names):
-    """Runs a script with these names in a process of its own; its `exitcode` is -9 if it was killed."""
+    """Runs a script with these names in a process of its own; its `exitcode` is -9 if it was killed.
+
+    The environment is that of the test which started the first one.
+    """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["vitbench.run", "torch._dynamo", "sklearn.datasets"])
-    process = context.Process(target=exec, args=(source, names))
+    process = context.Process(target=exec, args=(source, names), daemon=True)  # a failed test must not wait for it
     process.start()
     return process
 

@@ -10,8 +10,8 @@ from timm.models.swin_transformer import SwinTransformer
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
-from vitbench.adapter import Adapter, ShapesAlone, cut, full_precision, pick, register, shape_of, takes
-from vitbench.contracts import Normalize, Shape
+from vitbench.adapter import Adapter, ShapesAlone, Undrawn, cut, full_precision, pick, register, shape_of, takes
+from vitbench.contracts import Normalize, Output, Shape
 from vitbench.errors import UserError
 from vitbench.models import t2t, vit  # noqa: F401 - both register their variants
 
@@ -325,7 +325,7 @@ def test_norms_and_gelu_keep_their_shape_and_are_not_worked_out_where_only_shape
 def test_starting_values_from_a_cut_off_normal_are_not_drawn_where_only_shapes_are_asked_for():
     with torch.device("meta"):
         network, before = operators_of(lambda: timm.create_model("test_vit"))
-        with ShapesAlone():
+        with Undrawn():
             bare, after = operators_of(lambda: timm.create_model("test_vit"))
     assert {"erfinv_", "clamp_"} <= {*before}
     assert not {"erfinv_", "clamp_"} & {*after}
@@ -427,3 +427,38 @@ def test_whether_a_model_takes_a_size_is_found_without_arithmetic_and_once(model
     assert torch.equal(torch.get_rng_state(), before)
     one.register_forward_pre_hook(lambda *_: pytest.fail("asked again"))
     assert takes(one, image_size=size) is expected
+
+
+class Positioned(nn.Module):
+    """Adds positions in place, which fit one size of images."""
+
+    def __init__(self, norm=None):
+        super().__init__()
+        self.positions, self.norm = nn.Parameter(torch.zeros(8, 8, 8)), norm or nn.Identity()
+        self.stem, self.head = nn.Conv2d(3, 8, 4, 4), nn.Linear(8, 10)
+
+    def forward(self, images):
+        grid = self.stem(images)
+        grid += 0 if isinstance(self.norm, nn.LayerNorm) else self.positions
+        grid = self.norm(grid)
+        embedding = grid.mean((2, 3))
+        return Output(logits=self.head(embedding), embedding=embedding, grids=(grid,))
+
+
+@pytest.mark.parametrize("norm", [None, nn.LayerNorm([8, 8, 8])])
+def test_what_fits_one_size_alone_is_refused_for_others_on_meta_too(norm):
+    network = Positioned(norm)
+    assert takes(network, image_size=32)
+    assert not takes(network, image_size=16)
+
+
+def test_where_only_shapes_are_asked_for_values_beside_meta_are_worked_out_and_names_of_arguments_do():
+    images = torch.zeros(2, 8, device="meta")
+    with ShapesAlone():
+        three = torch.ones(1).mul_(3)
+        assert torch.nn.functional.gelu(input=images).shape == images.shape
+        assert torch.nn.functional.layer_norm(input=images, normalized_shape=[8]).shape == images.shape
+        assert torch.nn.functional.layer_norm(torch.ones(2, 8), [8]).abs().max() == 0
+    with Undrawn():
+        three.mul_(3)
+    assert three.item() == 9

@@ -179,6 +179,15 @@ def test_memory_is_that_of_each_objective_alone_and_its_ratio(monkeypatch):
     assert (measured["peak_memory"], measured["memory_ratio"]) == (300.0, 1.5)
 
 
+def test_the_memory_of_a_gpu_is_that_of_eager_steps_of_the_objective(monkeypatch):
+    monkeypatch.setattr(cost, "learner", lambda one, device: (one.objective.names, device))
+    monkeypatch.setattr(cost, "again", lambda learner, engine: (*learner, engine))
+    monkeypatch.setattr(cost.speed, "peak_memory", lambda call, device: (*call, device))
+    card = torch.device("cuda")
+    assert cost._memory(identity_of(), card) == (("ce",), card, Engine(), card)
+    assert cost._memory(identity_of(), CPU) is None
+
+
 def test_a_step_can_be_timed_again_and_again_by_a_captured_one():
     class Graphs:
         replays = 0

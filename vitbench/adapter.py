@@ -6,7 +6,7 @@ on grids (B, D, h, w) without prefix tokens (`vitbench.contracts.Output`).
 
 import math
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
@@ -29,6 +29,7 @@ from vitbench.errors import UserError
 INTERFACE = ("forward_features", "forward_head", "num_features")
 # Functions that put out what their first argument is like, and that no convention of MACs counts by its operators.
 SHAPE_KEEPING = frozenset({F.batch_norm, torch.batch_norm, F.layer_norm, torch.layer_norm, F.gelu})
+LAYER_NORMS = frozenset({F.layer_norm, torch.layer_norm})
 # What draws starting values from a normal distribution that is cut off, in place.
 INITIALISING = frozenset({Tensor.uniform_, Tensor.normal_, Tensor.erfinv_, Tensor.mul_, Tensor.add_, Tensor.clamp_})
 
@@ -171,17 +172,29 @@ def pick(tokens: Tensor, kept: Tensor) -> Tensor:
 
 
 class ShapesAlone(TorchFunctionMode):
-    """Norms and GELU give a shape and no values, nor does timm draw starting values; for the `meta` device.
+    """Batch norms, layer norms and GELU on the `meta` device give a shape and are not worked out.
 
-    There torch works each of them out in Python, which is half the time of a transformer's pass: a network of a
-    thousand layers would take half a minute.
+    There torch does that in Python, which is half the time of a transformer's pass: a network of a thousand layers
+    would take half a minute.
     """
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Call anything else as it is."""
-        if func in SHAPE_KEEPING:
+        """Call anything else as it is, and a norm of another shape, which fails as it should."""
+        if func in SHAPE_KEEPING and args and args[0].is_meta and (func not in LAYER_NORMS or _fits(*args)):
             return torch.empty_like(args[0], memory_format=torch.contiguous_format)
-        if func in INITIALISING:
+        return func(*args, **(kwargs or {}))
+
+
+def _fits(images: Tensor, normalized: Sequence[int] = (), *_: Any) -> bool:
+    return len(normalized) > 0 and tuple(images.shape[-len(normalized) :]) == tuple(normalized)
+
+
+class Undrawn(TorchFunctionMode):
+    """A network that is built on the `meta` device draws no starting values, which torch does in Python there."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Call anything else as it is."""
+        if func in INITIALISING and args and args[0].is_meta:
             return args[0]
         return func(*args, **(kwargs or {}))
 

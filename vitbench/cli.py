@@ -226,6 +226,7 @@ def _report(options: argparse.Namespace) -> int:
         raise UserError(f"{source} holds no measurement that can be read; name a folder with <machine>/<paper>.csv")
     for path in pages.write(out, recorded.material(papers.load_all(), measured, problems, drawn)):
         print(path)
+    collector.leave()
     return 0
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from vitbench import build, leaves, samples
-from vitbench.adapter import ShapesAlone, takes
+from vitbench.adapter import ShapesAlone, Undrawn, takes
 from vitbench.augment import compose, to_float
 from vitbench.case import View
 from vitbench.contracts import Images, Output
@@ -114,7 +114,8 @@ def _count_model(model: str, classes: int, image_size: int) -> size.Macs:
             lambda: build.unchecked(model, classes, image_size),
             image_size=image_size,
             on_meta=_on_meta(model, classes, image_size)[0],
-            like=next(iter(counted.values()), None),
+            classes=classes,
+            others=counted,
         )
     return counted[classes]
 
@@ -129,7 +130,8 @@ def _counted(model: str, image_size: int) -> dict[int, size.Macs]:
 def _on_meta(model: str, classes: int, image_size: int) -> tuple[nn.Module, Output]:
     """A network without weights, and its output for one image; both serve every objective."""
     with torch.device("meta"), ShapesAlone():
-        network = build.untrained(model, classes, image_size).eval()
+        with Undrawn():
+            network = build.untrained(model, classes, image_size).eval()
         return network, network(torch.zeros(1, 3, image_size, image_size))
 
 

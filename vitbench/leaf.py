@@ -54,7 +54,7 @@ class Leaf:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # Python's remarks on somebody's code come when it is imported
-                return _parsed(self.path, self.path.stat().st_mtime_ns)
+                return _parsed(self.path.read_bytes())
         except SyntaxError as error:
             raise UserError(f"{self.path}:{error.lineno or 1}: cannot be read as Python: {error.msg}") from None
         except (OSError, ValueError, RecursionError, MemoryError) as error:
@@ -200,16 +200,17 @@ class Leaf:
 
 
 @cache  # a file of augmentations is read for its operations, for its imports and for its version
-def _parsed(path: Path, changed: int) -> ast.Module:
-    return ast.parse(path.read_bytes())
+def _parsed(source: bytes) -> ast.Module:
+    return ast.parse(source)
 
 
-def _statements(node: ast.AST) -> Iterator[ast.AST]:
-    """A node and all statements within it, without the expressions in them, which are most of a file."""
-    yield node
-    for name in ("body", "orelse", "handlers", "finalbody", "cases"):
-        for inner in getattr(node, name, ()):
-            yield from _statements(inner)
+def _statements(module: ast.Module) -> Iterator[ast.AST]:
+    """All statements of a file, without the expressions in them, which are most of it."""
+    left: list[ast.AST] = [module]
+    while left:
+        yield (node := left.pop())
+        for name in ("body", "orelse", "handlers", "finalbody", "cases"):
+            left += getattr(node, name, ())
 
 
 @dataclass(frozen=True)

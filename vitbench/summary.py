@@ -258,11 +258,14 @@ def _link(path: Path, folder: Path) -> str:
 
 
 def wanted(session: Session, cases: Sequence[Case]) -> Iterator[tuple[Case, Identity]]:
-    """Every record that a report of these cases is made of; a plain baseline, which many are compared with, once."""
+    """Every record that a report of these cases is made of; the runs of a plain baseline, which many share, once."""
     from vitbench import identity
     from vitbench.selection import sizes, timings, trained
 
-    needed = {one.id: one for case in cases for one in case.needed(session.options.budget)}
+    needed: dict[str, Case] = {}
+    for case in cases:
+        for one in case.needed(session.options.budget):
+            needed.setdefault(one.id, one)
     for one in needed.values():
         first = session.run_of(one, session.options.first_seed)
         yield from ((one, first.under(seed)) for seed in session.options.all_seeds)

@@ -82,20 +82,54 @@ def test_published_counts_come_out(build, published):
 
 
 @pytest.mark.parametrize("name", ["resnet/tiny", "vit/tiny", "t2t/tiny", "cvt/tiny", "swin/tiny", "cct/tiny_cct"])
-def test_a_network_that_was_counted_for_other_classes_has_the_count_of_fvcores_whole_trace(name, monkeypatch):
-    ten, hundred = (partial(build.unchecked, name, classes, 32) for classes in (10, 100))
-    like, whole = count_macs(ten, image_size=32), count_macs(hundred, image_size=32)
-    assert like.fvcore < whole.fvcore
+def test_a_network_that_was_traced_for_two_numbers_of_classes_is_not_traced_for_a_third(name, monkeypatch):
+    def count(classes, **given):
+        return count_macs(partial(build.unchecked, name, classes, 32), image_size=32, classes=classes, **given)
+
+    whole = {classes: count(classes) for classes in (10, 100, 345)}
+    assert whole[10].fvcore < whole[100].fvcore < whole[345].fvcore
     monkeypatch.setattr(size, "_count_with_fvcore", None)  # a trace would be an error
-    assert count_macs(hundred, image_size=32, like=like) == whole
+    for third, expected in whole.items():
+        assert count(third, others={classes: one for classes, one in whole.items() if classes != third}) == expected
 
 
-def test_a_network_that_does_more_to_its_logits_than_to_make_them_is_traced_for_each_number_of_classes():
-    def normed(classes):
-        return nn.Sequential(nn.Flatten(), nn.Linear(48, classes), nn.LayerNorm(classes))
+class Pooled(nn.Module):
+    """A convolution to as many channels as classes, then pooling, which fvcore counts and no convention of ours."""
 
-    like = count_macs(lambda: normed(10), image_size=4)
-    assert count_macs(lambda: normed(100), image_size=4, like=like).fvcore == 100 * 48 + 5 * 100
+    def __init__(self, classes):
+        super().__init__()
+        self.head = nn.Conv2d(3, classes, 1)
+
+    def forward(self, images):
+        return F.layer_norm(F.adaptive_avg_pool2d(self.head(images), 1).flatten(1), (self.head.out_channels,))
+
+
+def test_what_is_done_to_the_logits_by_functions_is_counted_for_the_third_number_of_classes_too(monkeypatch):
+    def count(classes, **given):
+        return count_macs(lambda: Pooled(classes), image_size=4, classes=classes, **given)
+
+    whole = {classes: count(classes) for classes in (10, 100, 1000)}
+    assert whole[10].fvcore > whole[10].matmul_conv
+    monkeypatch.setattr(size, "_count_with_fvcore", None)
+    assert count(1000, others={classes: whole[classes] for classes in (10, 100)}) == whole[1000]
+
+
+@pytest.mark.parametrize("known", [(), (10,)])
+def test_with_fewer_than_two_it_is_traced(known):
+    whole = {classes: count_macs(lambda classes=classes: Pooled(classes), image_size=4) for classes in (10, 100)}
+    others = {classes: whole[classes] for classes in known}
+    assert count_macs(lambda: Pooled(100), image_size=4, classes=100, others=others) == whole[100]
+
+
+def test_a_network_that_costs_more_where_there_are_more_than_so_many_classes_is_traced():
+    def wider(classes):
+        return nn.Sequential(
+            nn.Flatten(), nn.Linear(48, 64 if classes > 100 else 8), nn.Linear(64 if classes > 100 else 8, classes)
+        )
+
+    others = {classes: count_macs(lambda classes=classes: wider(classes), image_size=4) for classes in (10, 100)}
+    found = count_macs(lambda: wider(1000), image_size=4, classes=1000, others=others)
+    assert found.fvcore == 48 * 64 + 64 * 1000
 
 
 def test_a_vision_transformer_whose_heads_are_narrower_than_its_width_costs_their_width():

@@ -5,7 +5,7 @@ A number of MACs means nothing without the convention that it was counted in, se
 
 import re
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -87,7 +87,12 @@ def count_params(module: nn.Module) -> int:
 
 
 def count_macs(
-    build: Callable[[], nn.Module], *, image_size: int, on_meta: nn.Module | None = None, like: Macs | None = None
+    build: Callable[[], nn.Module],
+    *,
+    image_size: int,
+    on_meta: nn.Module | None = None,
+    classes: int = 0,
+    others: Mapping[int, Macs] | None = None,
 ) -> Macs:
     """Multiply-adds of a model.
 
@@ -96,8 +101,8 @@ def count_macs(
             under torch's `meta` device and, for fvcore, on the CPU with timm's fused attention off.
         image_size: H and W in pixels.
         on_meta: the model on the `meta` device, where it was built already.
-        like: the same network's for another number of classes; where nothing but its last layer costs more or less,
-            fvcore does not trace it again.
+        classes: of the model, where `others` are given.
+        others: the same network's for other numbers of classes. Two of them and this one on a line need no third trace.
 
     Raises:
         UncountedOperator: if the model runs an operator that multiplies and adds but has no formula.
@@ -110,23 +115,30 @@ def count_macs(
             products = count_products(partial(model, images), _attentions(model))
         outside = products.total - products.inside
         macs = Macs(matmul_conv=products.total, without_attention=outside, layers=sum(layers), fvcore=None)
-        traced = _count_from_like(macs, like) or _count_with_fvcore(
+        traced = _count_on_a_line(macs, classes, others or {}) or _count_with_fvcore(
             build, image_size=image_size, matmul_conv=products.total
         )
     return replace(macs, fvcore=traced[0], reason=traced[1])
 
 
-def _count_from_like(macs: Macs, like: Macs | None) -> tuple[int, str] | None:
-    """The count of fvcore from that of a network like it, or None where it has to be traced.
+def _count_on_a_line(macs: Macs, classes: int, others: Mapping[int, Macs]) -> tuple[int, str] | None:
+    """The count of fvcore from two of its traces, or None where it has to trace.
 
-    What all conventions here see alike is products of linear layers outside of attention, which fvcore counts as they
-    do; a norm or an activation of the logits is in `layers` alone.
+    Whatever is done to the logits, by a layer or by a function, costs the same for each class: every count is a line
+    over their number. That ours are is looked at.
     """
-    if like is None or like.fvcore is None:
+    known = {number: one for number, one in others.items() if one.fvcore is not None}
+    if len(known) < 2:
         return None
-    conventions = ("matmul_conv", "without_attention", "layers")
-    more = {getattr(macs, name) - getattr(like, name) for name in conventions}
-    return (like.fvcore + more.pop(), "") if len(more) == 1 else None
+    (few, first), (many, second) = list(known.items())[:2]
+
+    def at(name: str) -> int:
+        rise: int = getattr(second, name) - getattr(first, name)
+        start: int = getattr(first, name)
+        return start + rise * (classes - few) // (many - few)
+
+    on_a_line = all(at(name) == getattr(macs, name) for name in ("matmul_conv", "without_attention", "layers"))
+    return (at("fvcore"), "") if on_a_line else None
 
 
 def count_matmul_conv(build: Callable[[], nn.Module], *, image_size: int) -> int:

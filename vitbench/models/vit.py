@@ -61,7 +61,7 @@ def build(*, classes: int, image_size: int | None = None, variant: str = "floros
     """
     if variant not in VARIANTS:
         raise unknown("variant of vit", variant, VARIANTS)
-    size = image_size or PIXELS.get(variant, THUMBNAILS).size
+    size = PIXELS.get(variant, THUMBNAILS).size if image_size is None else image_size
     return ViT(_create(variant, num_classes=classes, img_size=size))
 
 
