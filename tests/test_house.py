@@ -21,7 +21,7 @@ HEAVY = {"torch", "torchvision", "timm", "fvcore", "sklearn", "safetensors"}
 LEAVES = {name: path for name, path in MODULES.items() if name.split(".")[1] in ("models", "terms", "datasets")}
 # Everything below these may import torch; nothing else may, not even late.
 WITH_TORCH = {
-    *("adapter", "augment", "augmentations", "build", "checkpoints", "contracts", "cost"),
+    *("adapter", "augment", "augmentations", "build", "checkpoints", "contracts", "cost", "meta"),
     *("embedded", "engine", "examine", "feed", "learner", "optimizer", "photographs", "pretrained", "probe", "run"),
     *("total", "train", "views", "weights"),
     *("models", "terms", "datasets", "measure", "sources"),

@@ -190,8 +190,8 @@ def test_a_model_is_one_of_its_variants():
     ("reference", "message"),
     [
         ("vit/tinny", "unknown variant of vit 'tinny'; did you mean tiny?"),
-        ("vit/nonsense", "unknown variant of vit 'nonsense'; known: floros2024, tiny"),
-        ("vit", "unknown variant of vit ''; known: floros2024, tiny"),
+        ("vit/nonsense", "unknown variant of vit 'nonsense'; known: floros2024, mini_224, tiny"),
+        ("vit", "unknown variant of vit ''; known: floros2024, mini_224, tiny"),
         ("vot/tiny", "unknown model 'vot'; did you mean vit"),
     ],
 )

@@ -278,6 +278,13 @@ def test_a_checkpoint_that_does_not_fit_is_set_aside(identity, setting, monkeypa
 # What cannot be done leaves no record
 
 
+@pytest.fixture
+def no_checkpoint(monkeypatch):
+    """However long a run takes."""
+    monkeypatch.setattr(checkpoints, "CHECKPOINT_SECONDS", math.inf)
+
+
+@pytest.mark.usefixtures("no_checkpoint")
 def test_a_disk_too_full_for_the_weights_is_one_line_and_no_traceback_of_safetensors(identity, setting, full_disk):
     with full_disk(), pytest.raises(OSError, match=r"File too large: .*weights\.safetensors"):
         execute(identity, setting)
@@ -292,6 +299,7 @@ def test_absent_data_is_said_before_anything_is_written(identity, setting, tmp_p
     assert not (tmp_path / "nowhere").exists()
 
 
+@pytest.mark.usefixtures("no_checkpoint")
 def test_a_lost_training_keeps_its_weights_and_leaves_no_record(identity, setting):
     lost = replace(identity, objective=parse("ce + lostterm.build"))
     with pytest.raises(NonFinite, match=r"epoch 2, step 2 .*failed\.pt"):

@@ -6,7 +6,7 @@ on grids (B, D, h, w) without prefix tokens (`vitbench.contracts.Output`).
 
 import math
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
@@ -21,17 +21,12 @@ from timm.layers import ClassifierHead, NormMlpClassifierHead, PatchEmbed
 from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 from vitbench.contracts import Encoder, Normalize, Output, Shape
 from vitbench.errors import UserError
+from vitbench.meta import ShapesAlone
 
 INTERFACE = ("forward_features", "forward_head", "num_features")
-# Functions that put out what their first argument is like, and that no convention of MACs counts by its operators.
-SHAPE_KEEPING = frozenset({F.batch_norm, torch.batch_norm, F.layer_norm, torch.layer_norm, F.gelu})
-LAYER_NORMS = frozenset({F.layer_norm, torch.layer_norm})
-# What draws starting values from a normal distribution that is cut off, in place.
-INITIALISING = frozenset({Tensor.uniform_, Tensor.normal_, Tensor.erfinv_, Tensor.mul_, Tensor.add_, Tensor.clamp_})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,34 +164,6 @@ def cut(images: Tensor, side: int) -> Tensor:
 def pick(tokens: Tensor, kept: Tensor) -> Tensor:
     """Of tokens (B, N, D) those at `kept` (B, V) int64, in that order: (B, V, D)."""
     return torch.take_along_dim(tokens, kept.unsqueeze(-1), dim=1)
-
-
-class ShapesAlone(TorchFunctionMode):
-    """Batch norms, layer norms and GELU on the `meta` device give a shape and are not worked out.
-
-    There torch does that in Python, which is half the time of a transformer's pass: a network of a thousand layers
-    would take half a minute.
-    """
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Call anything else as it is, and a norm of another shape, which fails as it should."""
-        if func in SHAPE_KEEPING and args and args[0].is_meta and (func not in LAYER_NORMS or _fits(*args)):
-            return torch.empty_like(args[0], memory_format=torch.contiguous_format)
-        return func(*args, **(kwargs or {}))
-
-
-def _fits(images: Tensor, normalized: Sequence[int] = (), *_: Any) -> bool:
-    return len(normalized) > 0 and tuple(images.shape[-len(normalized) :]) == tuple(normalized)
-
-
-class Undrawn(TorchFunctionMode):
-    """A network that is built on the `meta` device draws no starting values, which torch does in Python there."""
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Call anything else as it is."""
-        if func in INITIALISING and args and args[0].is_meta:
-            return args[0]
-        return func(*args, **(kwargs or {}))
 
 
 _shapes: WeakKeyDictionary[nn.Module, dict[int, Shape]] = (

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from vitbench import build, leaves, samples
-from vitbench.adapter import ShapesAlone, Undrawn, takes
+from vitbench.adapter import takes
 from vitbench.augment import compose, to_float
 from vitbench.case import View
 from vitbench.contracts import Images, Output
@@ -18,6 +18,7 @@ from vitbench.identity import Identity
 from vitbench.learner import DRAWS, Learner
 from vitbench.measure import size, speed, training
 from vitbench.measure.peak import matmul_peak
+from vitbench.meta import ShapesAlone, Undrawn
 from vitbench.objective import parse
 from vitbench.train import generator
 

@@ -13,6 +13,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from types import UnionType
 from typing import Any
@@ -72,8 +73,12 @@ class Store:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.runs = root / "runs"
         self.problems: list[str] = []
+
+    @cached_property
+    def runs(self) -> Path:
+        """Where the folders of runs are."""
+        return self.root / "runs"
 
     def folder(self, identity: Identity) -> Path:
         """Where a run keeps its files."""

@@ -114,7 +114,8 @@ def test_without_an_image_size_a_variant_is_built_for_its_own(name, variant):
 
 
 def test_a_variant_is_for_the_images_of_its_source():
-    sizes = {("swin", "swin_tiny"): 224, ("t2t", "t2t_vit_14"): 224, ("cvt", "cvt_13"): 224, ("mae_vit", "tan2024"): 36}
+    at_224 = [("swin", "swin_tiny"), ("t2t", "t2t_vit_14"), ("cvt", "cvt_13"), ("vit", "mini_224")]
+    sizes = {**dict.fromkeys(at_224, 224), ("mae_vit", "tan2024"): 36}
     assert {one: size_of(*one) for one in EVERY if one[0] != "timm"} == {
         one: sizes.get(one, 32) for one in EVERY if one[0] != "timm"
     }

@@ -242,14 +242,14 @@ def counted():
     patch = pytest.MonkeyPatch()
     by_fvcore = size._count_with_fvcore
     found = []
-    cost._count_model.cache_clear()
+    cost._counted.cache_clear()
     for case in sizes([paper()], list(paper().cases)):
         skips = case.model.full.startswith("cifar_resnet/")
         patch.setattr(size, "_count_with_fvcore", (lambda *_, **__: (None, "")) if skips else by_fvcore)
         for metric, value in cost.count(of_size(case))["measurements"].items():
             found.append(measurement(case, metric, value))
     patch.undo()
-    cost._count_model.cache_clear()  # nothing else shall see a count without fvcore
+    cost._counted.cache_clear()  # nothing else shall see a count without fvcore
     return Results(found)
 
 

@@ -7,9 +7,9 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from vitbench.adapter import ShapesAlone
 from vitbench.contracts import Output, Step
 from vitbench.measure.size import count_products, undisturbed
+from vitbench.meta import ShapesAlone
 
 
 @dataclass(frozen=True, kw_only=True)
