@@ -100,12 +100,14 @@ def _size(paper: Paper, table: Table, one: Printed, results: Results) -> Size:
 def counted(paper: Paper, case: Case, metric: str, results: Results) -> Value | None:
     """What was counted of a case's network, as it is for as many classes as the case's data set has."""
     objective = str(case.objective.unweighted())  # of which a size is
-    key = (paper.name, case.model.name, objective, case.dataset, case.recipe.name)
-    if key not in results.memo:
-        classes = constant(case.dataset, "CLASSES")
-        results.memo[key] = [one for one in sizes([paper], [case]) if constant(one.dataset, "CLASSES") == classes]
-    found = results.memo[key]
+    key = ("counted", paper.name, case.model.name, objective, case.dataset, case.recipe.name)
+    found = results.once(key, lambda: _alike(paper, case))
     return results.value(found[0], Budget.PAPER, metric) if found else None
+
+
+def _alike(paper: Paper, case: Case) -> list[Case]:
+    classes = constant(case.dataset, "CLASSES")
+    return [one for one in sizes([paper], [case]) if constant(one.dataset, "CLASSES") == classes]
 
 
 def cost(paper: Paper, case: Case, results: Results, budget: str) -> str:

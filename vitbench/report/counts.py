@@ -23,9 +23,10 @@ SIZES = "sizes"
 
 def verdicts(paper: Paper, results: Results, budget: Budget = Budget.PAPER) -> dict[str, Counter[str]]:
     """Verdicts under a budget by name of the recipe, then, of the paper's own, those on sizes of networks."""
-    if ("verdicts", paper.name, budget) in results.memo:
-        known: dict[str, Counter[str]] = results.memo["verdicts", paper.name, budget]
-        return known
+    return results.once(("verdicts", paper.name, budget), lambda: _verdicts(paper, results, budget))
+
+
+def _verdicts(paper: Paper, results: Results, budget: Budget) -> dict[str, Counter[str]]:
     found: dict[str, Counter[str]] = {}
     for table in paper.tables:
         for block in blocks(table):
@@ -37,7 +38,6 @@ def verdicts(paper: Paper, results: Results, budget: Budget = Budget.PAPER) -> d
     sized = costs.printed_sizes(paper, results) if budget == Budget.PAPER else []
     counted = Counter(str(one.verdict) for one in sized)
     found |= {SIZES: counted} if counted else {}
-    results.memo["verdicts", paper.name, budget] = found
     return found
 
 

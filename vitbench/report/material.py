@@ -1,20 +1,19 @@
 """What reports are made of: papers, measurements, the cases that are shown, and where records are."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
 from vitbench.case import Budget, Case
 from vitbench.compare import Finding
 from vitbench.kept import Kept
 from vitbench.papers import Paper
+from vitbench.report.memo import Memo
 from vitbench.report.results import Results
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Material:
+class Material(Memo):
     """What a report is made of.
 
     Attributes:
@@ -34,14 +33,7 @@ class Material:
     kept: Kept = field(default_factory=Kept)
     findings: Sequence[Finding] = ()
     problems: Sequence[str] = ()
-    _memo: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
-
-    def once(self, key: tuple[str, ...], make: Callable[[], T]) -> T:
-        """What is worked out from this, once: several pages show it."""
-        if key not in self._memo:
-            self._memo[key] = make()
-        found: T = self._memo[key]
-        return found
+    memo: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def of(self, paper: Paper) -> dict[Budget, list[Case]]:
         """Per budget, the cases of one paper."""

@@ -1,18 +1,16 @@
 """Measurements by cell, with mean, spread and number of seeds: what every table of a report is made of."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from itertools import groupby
-from typing import Any, TypeVar
 
 from vitbench import statistics
 from vitbench.baselines import Measurement, cell_of
 from vitbench.case import Case
 from vitbench.metrics import METRICS
-
-T = TypeVar("T")
+from vitbench.report.memo import Memo
 
 NO_SPREAD = 1e-7  # percent that are rounding: accuracies on few images come in steps, which two seeds share by chance
 
@@ -57,7 +55,7 @@ class Place:
     engine: str
 
 
-class Results:
+class Results(Memo):
     """Measurements, found by the case and metric that they belong to.
 
     Accuracies of several machines are of one experiment: where two share a cell, a seed and a precision, the later date
@@ -81,7 +79,7 @@ class Results:
     def _look(self, place: Place | None) -> None:
         self.cells = {cell: self._shown(group, place) for cell, group in self.groups.items()}
         self._values: dict[tuple[str, ...], Value | None] = {}  # that were asked for
-        self.memo: dict[Any, Any] = {}  # what others worked out from these
+        self.memo = {}
 
     @staticmethod
     def _shown(group: list[Measurement], place: Place | None) -> dict[str, Measurement]:
@@ -93,30 +91,20 @@ class Results:
     def __iter__(self) -> Iterator[Measurement]:
         return iter(self.measurements)
 
-    def once(self, key: tuple[Any, ...], make: Callable[[], T]) -> T:
-        """What is worked out from these, once: several parts of a report show it.
-
-        Args:
-            key: of all else that it is made of; its first part says what it is.
-        """
-        if key not in self.memo:
-            self.memo[key] = make()
-        found: T = self.memo[key]
-        return found
-
     def places(self, paper: str, budget: str) -> list[Place]:
         """Where training steps or inference of a paper were timed."""
-        if paper not in self.memo:
-            timed = (one for one in self if one.metric in ("training", "inference"))
-            self.memo[paper] = {(one.budget, place_of(one)) for one in timed if one.paper == paper}
-        return sorted(place for one, place in self.memo[paper] if one == budget)
+        return sorted(place for one, place in self.once(("places", paper), lambda: self._timed(paper)) if one == budget)
+
+    def _timed(self, paper: str) -> set[tuple[str, Place]]:
+        timed = (one for one in self if one.metric in ("training", "inference"))
+        return {(one.budget, place_of(one)) for one in timed if one.paper == paper}
 
     def on(self, place: Place) -> "Results":
         """The same with the speeds of one place."""
-        if place in self.memo:
-            found: Results = self.memo[place]
-            return found
-        other = self.memo[place] = Results(())
+        return self.once(("on", place), lambda: self._on(place))
+
+    def _on(self, place: Place) -> "Results":
+        other = Results(())
         other.measurements, other.groups = self.measurements, self.groups
         other._look(place)
         return other
