@@ -15,8 +15,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
 from vitbench.atomic import clear_leftovers, write_whole
 from vitbench.case import Case
 from vitbench.errors import UserError
@@ -75,34 +73,26 @@ def measurements(case: Case, record: Record, *, machine: str) -> list[Measuremen
     Args:
         machine: name of the machine, chosen by a person.
     """
-    found = []
-    size = record.kind == "size"
-    for metric, value in sorted(record.measurements.items()):
-        cell = cell_of(case, str(record.identity["budget"]), metric)
-        paper, model, objective, dataset, recipe, budget, _ = cell
-        provenance = record.provenance
-        found.append(
-            Measurement(
-                paper=paper,
-                model=model,
-                objective=objective,
-                dataset=dataset,
-                recipe="" if size else recipe,
-                budget=budget,
-                metric=metric,
-                seed="" if size else str(record.identity["seed"]),
-                value=value,
-                key=record.key[:12],
-                machine=ANY if size else machine,
-                device="" if size else str(provenance["device"]),
-                precision="" if size else str(provenance["precision"]),
-                engine="" if size else str(provenance["engine"]),
-                torch=str(provenance["versions"]["torch"]),
-                commit=str(provenance["commit"]),
-                date=str(provenance["date"])[:10],
-            )
-        )
-    return found
+    size, provenance = record.kind == "size", record.provenance
+    paper, model, objective, dataset, recipe, budget, _ = cell_of(case, str(record.identity["budget"]), "")
+    shared = {
+        "paper": paper,
+        "model": model,
+        "objective": objective,
+        "dataset": dataset,
+        "recipe": "" if size else recipe,
+        "budget": budget,
+        "seed": "" if size else str(record.identity["seed"]),
+        "key": record.key[:12],
+        "machine": ANY if size else machine,
+        "device": "" if size else str(provenance["device"]),
+        "precision": "" if size else str(provenance["precision"]),
+        "engine": "" if size else str(provenance["engine"]),
+        "torch": str(provenance["versions"]["torch"]),
+        "commit": str(provenance["commit"]),
+        "date": str(provenance["date"])[:10],
+    }
+    return [Measurement(metric=metric, value=value, **shared) for metric, value in sorted(record.measurements.items())]
 
 
 def load_all(folder: Path) -> tuple[list[Measurement], list[str]]:
@@ -201,6 +191,8 @@ def save(folder: Path, new: Iterable[Measurement]) -> list[Path]:
 @contextlib.contextmanager
 def writing(folder: Path) -> Iterator[None]:
     """Hold recorded baselines for this process, and clear away what a killed one was writing there."""
+    from filelock import FileLock  # which reports, that only read, need not wait for
+
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".lock"):  # two that add to one file at once would lose what one of them adds
         clear_leftovers(folder)

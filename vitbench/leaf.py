@@ -1,20 +1,19 @@
-"""One model, term or data set: what its source says, read with `ast`, and its code once it is needed."""
+"""One model, term or data set: what its source says, and its code once it is needed."""
 
-import ast
 import hashlib
 import importlib
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from vitbench import folders
-from vitbench.constants import FORMS, MISSING, is_value, literal
+from vitbench import declared, folders
+from vitbench.constants import FORMS, MISSING, is_value
 from vitbench.errors import UserError, unknown
 from vitbench.objective import Value
 
@@ -50,11 +49,11 @@ class Leaf:
     package: str = field(default="", kw_only=True)
 
     @cached_property
-    def _tree(self) -> ast.Module:
+    def _declared(self) -> declared.Declared:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # Python's remarks on somebody's code come when it is imported
-                return _parsed(self.path.read_bytes())
+                return declared.read(self.path.read_bytes())
         except SyntaxError as error:
             raise UserError(f"{self.path}:{error.lineno or 1}: cannot be read as Python: {error.msg}") from None
         except (OSError, ValueError, RecursionError, MemoryError) as error:
@@ -64,7 +63,7 @@ class Leaf:
     @property
     def is_defined(self) -> bool:
         """Whether the file has a function or class of that name."""
-        return any(getattr(node, "name", None) == self.attribute for node in self._tree.body)
+        return self.attribute in self._declared.signatures
 
     @property
     def what(self) -> str:
@@ -72,57 +71,37 @@ class Leaf:
         return f"{self.path}: the {SINGULAR[self.kind]} {self.name!r}"
 
     @cached_property
-    def constants(self) -> dict[str, Any]:
+    def constants(self) -> Mapping[str, Any]:
         """Upper-case module constants that are literals."""
-        found = {}
-        for node in self._tree.body:
-            target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
-            if isinstance(node, ast.Assign | ast.AnnAssign) and isinstance(target, ast.Name):
-                found[target.id] = literal(node.value)
-        return {name: value for name, value in found.items() if name.isupper() and value is not MISSING}
-
-    @cached_property
-    def operations(self) -> frozenset[str]:
-        """Functions of the file that take a generator by name, which is what makes an augmentation of one."""
-        functions = [node for node in self._tree.body if isinstance(node, ast.FunctionDef)]
-        return frozenset(one.name for one in functions if any(a.arg == "generator" for a in one.args.kwonlyargs))
-
-    @cached_property
-    def imports(self) -> frozenset[str]:
-        """Dotted names that the file imports, `a.b` and `a.b.c` of `from a.b import c`."""
-        found = set()
-        for node in _statements(self._tree):
-            if isinstance(node, ast.Import):
-                found |= {alias.name for alias in node.names}
-            elif isinstance(node, ast.ImportFrom) and node.module:
-                found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-        return frozenset(found)
+        return self._declared.constants
 
     @property
-    def _signature(self) -> ast.arguments | None:
+    def operations(self) -> frozenset[str]:
+        """Functions of the file that are augmentations."""
+        return self._declared.operations
+
+    @property
+    def imports(self) -> frozenset[str]:
+        """Dotted names that the file imports."""
+        return self._declared.imports
+
+    @property
+    def _signature(self) -> declared.Signature | None:
         """Of `build`, where the file shows it."""
-        node = next((one for one in self._tree.body if getattr(one, "name", None) == self.attribute), None)
-        if isinstance(node, ast.ClassDef):
-            node = next((one for one in node.body if getattr(one, "name", None) == "__init__"), None)
-        return node.args if isinstance(node, ast.FunctionDef) else None
+        return self._declared.signatures.get(self.attribute)
 
     @cached_property
     def parameters(self) -> frozenset[str] | None:
         """Names that can be given to `build`, or None where it takes any."""
         signature = self._signature
-        if signature is None or signature.kwarg:
+        if signature is None or signature.takes_any:
             return None
-        return frozenset(argument.arg for argument in (*signature.args, *signature.kwonlyargs))
+        return frozenset((*signature.by_place, *signature.by_name))
 
     @cached_property
     def defaults(self) -> dict[str, Value]:
         """What `build` takes where the notation sets nothing: the arguments whose defaults can be written in it."""
-        signature = self._signature
-        if signature is None:
-            return {}
-        by_place = zip(reversed(signature.args), reversed(signature.defaults), strict=False)
-        by_name = zip(signature.kwonlyargs, signature.kw_defaults, strict=True)
-        found = {one.arg: literal(node) for one, node in (*by_place, *by_name)}
+        found = self._signature.defaults if self._signature else {}
         return {name: value for name, value in sorted(found.items()) if name not in HANDED_IN and is_value(value)}
 
     @property
@@ -199,20 +178,6 @@ class Leaf:
             raise UserError(f"{self.what} fails {when}: {line}{reason}; {CONTRACTS[self.kind]}") from error
 
 
-@cache  # a file of augmentations is read for its operations, for its imports and for its version
-def _parsed(source: bytes) -> ast.Module:
-    return ast.parse(source)
-
-
-def _statements(module: ast.Module) -> Iterator[ast.AST]:
-    """All statements of a file, without the expressions in them, which are most of it."""
-    left: list[ast.AST] = [module]
-    while left:
-        yield (node := left.pop())
-        for name in ("body", "orelse", "handlers", "finalbody", "cases"):
-            left += getattr(node, name, ())
-
-
 @dataclass(frozen=True)
 class FolderLeaf(Leaf):
     """A data set that is whatever folder its name says: `imagefolder:PATH`.
@@ -224,7 +189,7 @@ class FolderLeaf(Leaf):
     folder: Path
 
     @cached_property
-    def constants(self) -> dict[str, Any]:
+    def constants(self) -> Mapping[str, Any]:
         """Those of the file, and what the folder holds."""
         found = folders.scan(self.folder)
         counts = {"CLASSES": len(found.classes), "TRAIN": len(found.train), "TEST": len(found.test)}

@@ -18,8 +18,6 @@ from pathlib import Path
 from types import UnionType
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from vitbench.atomic import clear_leftovers, set_aside, write_whole
 from vitbench.errors import Busy
 from vitbench.identity import Identity, digest
@@ -153,6 +151,8 @@ class Store:
         Raises:
             Busy: if another process holds it and `wait` is False.
         """
+        from filelock import FileLock, Timeout  # which reports, that only read, need not wait for
+
         folder = self.folder(identity)
         folder.mkdir(parents=True, exist_ok=True)
         try:

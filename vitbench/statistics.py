@@ -54,7 +54,7 @@ def welch(first: Sequence[float], second: Sequence[float], *, confidence: float 
     effect = statistics.fmean(second) - statistics.fmean(first)
     if min(n) == 1:
         return Comparison(test=name, n=n, effect=effect, note=ONE)
-    if not (_spreads(first) or _spreads(second)):
+    if not (spreads(first) or spreads(second)):
         return _without_spread(name, n, effect, [*first, *second])
     from scipy.stats import ttest_ind
 
@@ -75,13 +75,24 @@ def paired_t(first: Sequence[float], second: Sequence[float], *, confidence: flo
     effect = statistics.fmean(differences)
     if n == (1,):
         return Comparison(test=name, n=n, effect=effect, note=ONE)
-    if not _spreads(differences, of=[*first, *second]):
+    if not spreads(differences, of=[*first, *second]):
         return _without_spread(name, n, effect, [*first, *second])
     from scipy.stats import ttest_1samp
 
     result = ttest_1samp(differences, 0.0)
     low, high = result.confidence_interval(confidence)
     return Comparison(test=name, n=n, effect=effect, low=float(low), high=float(high), p=float(result.pvalue))
+
+
+def deviation(numbers: Sequence[float]) -> float:
+    """Sample standard deviation of two numbers or more: n - 1 below."""
+    mean = math.fsum(numbers) / len(numbers)
+    return math.sqrt(math.fsum((one - mean) ** 2 for one in numbers) / (len(numbers) - 1))
+
+
+def spreads(numbers: Sequence[float], *, of: Sequence[float] = ()) -> bool:
+    """Whether numbers differ by more than rounding; a difference is rounded as the numbers that it is of are."""
+    return max(numbers) - min(numbers) > ROUNDING * max(map(abs, of or numbers))
 
 
 def half_width(spread: float, n: int, *, beside: int = 0, confidence: float = CONFIDENCE) -> float:
@@ -125,7 +136,7 @@ def paired_bootstrap(
     effect = statistics.fmean(differences)
     if n == (1,):
         return Comparison(test=name, n=n, effect=effect, note=ONE)
-    if not _spreads(differences, of=[*first, *second]):
+    if not spreads(differences, of=[*first, *second]):
         return _without_spread(name, n, effect, [*first, *second], tested=False)
     import numpy as np
     from scipy.stats import bootstrap
@@ -228,11 +239,6 @@ def _check(*sides: Sequence[float]) -> None:
         if not len(side) or not all(math.isfinite(one) for one in side):
             got = "one that is not" if len(side) else "none"
             raise UserError(f"expected finite numbers to compare, got {got}; leave that measurement out")
-
-
-def _spreads(numbers: Sequence[float], *, of: Sequence[float] = ()) -> bool:
-    """Whether numbers differ by more than rounding; a difference is rounded as the numbers that it is of are."""
-    return max(numbers) - min(numbers) > ROUNDING * max(map(abs, of or numbers))
 
 
 def _without_spread(

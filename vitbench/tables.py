@@ -309,6 +309,8 @@ def _noted(section: Section, printed: Sequence[Printed]) -> list[Printed]:
 
 
 def _with_note(one: Printed, text: str) -> Printed:
+    if not text:
+        return one
     return replace(one, claim=replace(one.claim, note="; ".join(filter(None, (one.claim.note, text)))))
 
 

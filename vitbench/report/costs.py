@@ -99,15 +99,20 @@ def _size(paper: Paper, table: Table, one: Printed, results: Results) -> Size:
 
 def counted(paper: Paper, case: Case, metric: str, results: Results) -> Value | None:
     """What was counted of a case's network, as it is for as many classes as the case's data set has."""
+    found = sized(paper, case, results)
+    return results.value(found, Budget.PAPER, metric) if found else None
+
+
+def sized(paper: Paper, case: Case, results: Results) -> Case | None:
+    """The case under which the size of a case's network and terms is recorded; looked up once for all that share it."""
     objective = str(case.objective.unweighted())  # of which a size is
-    key = ("counted", paper.name, case.model.name, objective, case.dataset, case.recipe.name)
-    found = results.once(key, lambda: _alike(paper, case))
-    return results.value(found[0], Budget.PAPER, metric) if found else None
-
-
-def _alike(paper: Paper, case: Case) -> list[Case]:
     classes = constant(case.dataset, "CLASSES")
-    return [one for one in sizes([paper], [case]) if constant(one.dataset, "CLASSES") == classes]
+    key = ("sized", paper.name, case.model.name, objective, classes, case.recipe.image_size)
+    return results.once(key, lambda: _alike(paper, case, classes))
+
+
+def _alike(paper: Paper, case: Case, classes: object) -> Case | None:
+    return next((one for one in sizes([paper], [case]) if constant(one.dataset, "CLASSES") == classes), None)
 
 
 def cost(paper: Paper, case: Case, results: Results, budget: str) -> str:

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 
 from vitbench.case import Budget, Case, Claim
 from vitbench.compare import Z95, ClaimVerdict
@@ -15,7 +14,6 @@ from vitbench.report.material import Material
 from vitbench.report.provenance import Numbers, options
 from vitbench.report.results import Results
 from vitbench.report.tables import Cell
-from vitbench.selection import sizes
 from vitbench.tables import Table
 
 NOT_JUDGED = "not judged"  # measured, and nothing is in print beside it
@@ -85,11 +83,6 @@ class _Rows:
     paper: Paper
     material: Material
     numbers: Numbers
-
-    @cached_property
-    def sized(self) -> dict[tuple[str, int | None, int | None], Case]:
-        """Per model, classes and pixels, the case whose size was looked up."""
-        return {}
 
     @property
     def results(self) -> Results:
@@ -176,13 +169,8 @@ class _Rows:
         }
 
     def _sized(self, case: Case) -> Case:
-        """The case under which the size of a case's network is recorded, whatever its terms."""
-        classes = tables.constant(case.dataset, "CLASSES")
-        key = (case.model.name, classes, case.recipe.image_size)
-        if key not in self.sized:
-            own = [one for one in sizes([self.paper], [case]) if tables.constant(one.dataset, "CLASSES") == classes]
-            self.sized[key] = own[0] if own else case
-        return self.sized[key]
+        """The case under which the size of a case's network is recorded, which terms are no part of."""
+        return costs.sized(self.paper, case.baseline, self.results) or case
 
     def _number_of_size(self, one: Case, metric: str) -> int | None:
         return self.numbers.add(one.id, metric, self.results.of(one, Budget.PAPER, metric).values())

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vitbench.compare import Z95
-from vitbench.statistics import CONFIDENCE, ROUNDING, half_width
+from vitbench.statistics import CONFIDENCE, ROUNDING, deviation, half_width, spreads
 
 SEEDS, IMAGES = "seeds", "test images"
 RATE = 1 - CONFIDENCE  # share of the pairs said to be told apart that may be alike
@@ -42,10 +42,9 @@ def interval(values: Sequence[float], images: int | None) -> Interval | None:
     """
     mean = statistics.fmean(values)
     if len(values) > 1:
-        seeds = np.array(values)
-        if not _spreads(seeds):
+        if not spreads(values):
             return None
-        half = half_width(float(seeds.std(ddof=1)), len(values), confidence=CONFIDENCE)
+        half = half_width(deviation(values), len(values), confidence=CONFIDENCE)
         return Interval(low=max(mean - half, 0.0), high=min(mean + half, 100.0), of=SEEDS)
     if not images:
         return None
@@ -76,7 +75,7 @@ def p_values(entries: Sequence[Sequence[float]], images: int | None) -> NDArray[
     several = [place for place, values in enumerate(entries) if len(values) > 1]
     p = _of_images(np.array([statistics.fmean(values) for values in entries]), images)
     if several:
-        p[np.ix_(several, several)] = _welch([np.array(entries[place]) for place in several])
+        p[np.ix_(several, several)] = _welch([entries[place] for place in several])
     np.fill_diagonal(p, math.nan)
     return p
 
@@ -96,14 +95,14 @@ def _of_images(mean: NDArray[np.float64], images: int | None) -> NDArray[np.floa
     return found
 
 
-def _welch(sides: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+def _welch(sides: Sequence[Sequence[float]]) -> NDArray[np.float64]:
     from scipy.special import stdtr
 
     n = np.array([len(one) for one in sides])
-    mean = np.array([one.mean() for one in sides])
-    spreads = np.array([_spreads(one) for one in sides])
-    error = np.array([one.var(ddof=1) for one in sides]) / n  # squared, of each mean
-    error[~spreads] = 0.0
+    mean = np.array([statistics.fmean(one) for one in sides])
+    spread = np.array([spreads(one) for one in sides])
+    error = np.array([deviation(one) ** 2 for one in sides]) / n  # squared, of each mean
+    error[~spread] = 0.0
     both = error[:, None] + error
     difference = np.abs(mean[:, None] - mean)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -111,13 +110,9 @@ def _welch(sides: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
         p: NDArray[np.float64] = 2 * stdtr(freedom, -difference / np.sqrt(both))
     # Nothing tells how far chance would go; what is the same up to rounding does not differ.
     same = difference <= ROUNDING * np.maximum(np.abs(mean)[:, None], np.abs(mean))
-    neither = ~(spreads[:, None] | spreads)
+    neither = ~(spread[:, None] | spread)
     p[neither] = np.where(same, 1.0, math.nan)[neither]
     return p
-
-
-def _spreads(values: NDArray[np.float64]) -> bool:
-    return bool(np.ptp(values) > ROUNDING * np.abs(values).max())
 
 
 def rejected(p: NDArray[np.float64]) -> NDArray[np.bool_]:

@@ -69,9 +69,9 @@ def escaped(text: str) -> str:
 
 def visible(text: str) -> str:
     """A text on one line, in which controls that nobody sees, or that turn lines round, are written out."""
+    if text.isascii() and text.isprintable() and "  " not in text:
+        return text
     line = re.sub(r"\s+", " ", text)
-    if line.isascii() and line.isprintable():
-        return line
     shown = []
     for before, one in zip(" " + line, line, strict=False):
         is_joining = one in JOINERS and before > "\x7f"

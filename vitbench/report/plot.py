@@ -96,6 +96,11 @@ class Panel:
     is_log_x: bool = False
     height: float = 170.0
 
+    @cached_property
+    def limits(self) -> dict[str, Pair]:
+        """The least and the greatest number of each axis, "x" and "y", with some room."""
+        return {axis: _limits(self, axis) for axis in ("x", "y")}
+
     def entries(self) -> Iterator[Series]:
         """What a legend says of it."""
         for one in self.series:
@@ -182,8 +187,7 @@ def _row(out: _Page, panels: Sequence[Panel], top: float) -> float:
     wide = WIDTH / len(panels)
     body = top + (22.0 if any(panel.title for panel in panels) else 8.0)
     for number, panel in enumerate(panels):
-        ticks = _ticks(panel, "y")
-        left = number * wide + 26.0 + max((LETTER * SMALL * len(name) for _, name in ticks), default=0.0)
+        left = number * wide + 26.0 + max((LETTER * SMALL * len(name) for _, name in _ticks(panel, "y")), default=0.0)
         left += 4.0 if panel.y_label else -14.0
         _Axes(out, panel, (left, number * wide + wide - 14.0), (body, body + panel.height)).draw(number * wide)
     return body + max(panel.height for panel in panels) + 40.0
@@ -205,12 +209,12 @@ class _Axes:
     @cached_property
     def _x(self) -> Callable[[float], float]:
         """Pixels from the left."""
-        return _scale(_limits(self.panel, "x"), self.across, is_log=self.panel.is_log_x)
+        return _scale(self.panel.limits["x"], self.across, is_log=self.panel.is_log_x)
 
     @cached_property
     def _y(self) -> Callable[[float], float]:
         """Pixels from the top."""
-        return _scale(_limits(self.panel, "y"), (self.down[1], self.down[0]), is_log=self.panel.is_log)
+        return _scale(self.panel.limits["y"], (self.down[1], self.down[0]), is_log=self.panel.is_log)
 
     def draw(self, edge: float) -> None:
         """Everything of it; the title begins at the edge."""
@@ -293,7 +297,6 @@ def _legend(out: _Page, entries: Sequence[Series], top: float) -> float:
 
 
 def _limits(panel: Panel, axis: str) -> Pair:
-    """The least and the greatest number of an axis, with some room."""
     named = panel.x_ticks if axis == "x" else panel.y_ticks
     values = [value for one in panel.series for value in one.reach(axis)] + [place for place, _ in named]
     values += [level for level, *_ in panel.levels] if axis == "y" else []
@@ -308,8 +311,7 @@ def _limits(panel: Panel, axis: str) -> Pair:
 
 def _scale(limits: Pair, ends: Pair, *, is_log: bool) -> Callable[[float], float]:
     """From a value to where it stands between the ends of an axis."""
-    low, high = limits
-    start, length = ends[0], ends[1] - ends[0]
+    (low, high), start, length = limits, ends[0], ends[1] - ends[0]
     if is_log:
         span = math.log(high / low)
         return lambda value: start + math.log(value / low) / span * length
@@ -322,7 +324,7 @@ def _ticks(panel: Panel, axis: str) -> list[tuple[float, str]]:
     named = panel.x_ticks if axis == "x" else panel.y_ticks
     if named:
         return list(named)
-    low, high = _limits(panel, axis)
+    low, high = panel.limits[axis]
     if panel.is_log_x if axis == "x" else panel.is_log:
         decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
         values = [factor * 10.0**decade for decade in decades for factor in (1, 2, 5)]

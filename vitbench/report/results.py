@@ -149,6 +149,5 @@ def _by_cell(one: Measurement) -> tuple[object, ...]:
 def _value(values: list[float]) -> Value | None:
     if not values:
         return None
-    mean, n = math.fsum(values) / len(values), len(values)
-    spread = math.sqrt(math.fsum((one - mean) ** 2 for one in values) / (n - 1)) if n > 1 else None
-    return Value(mean=mean, spread=spread, n=n)
+    spread = statistics.deviation(values) if len(values) > 1 else None
+    return Value(mean=math.fsum(values) / len(values), spread=spread, n=len(values))
