@@ -95,6 +95,22 @@ def test_a_term_that_asks_for_the_model_copies_it_as_it_is(device):
     assert device == "meta" or equal(teacher, model)
 
 
+def test_on_a_cpu_weights_stay_as_they_were_made():
+    model = build.model_of(identity(model="resnet/tiny"))
+    before = {name: one.stride() for name, one in model.named_parameters()}
+    assert build.place(model, "cpu") is model
+    assert {name: one.stride() for name, one in model.named_parameters()} == before
+
+
+def test_on_a_gpu_channels_come_last_and_nothing_else_changes(monkeypatch):
+    monkeypatch.setitem(build.FORMATS, "cpu", build.FORMATS["cuda"])
+    model, plain = (build.model_of(identity(model="resnet/tiny")) for _ in range(2))
+    convolutions = [one for one in build.place(model, "cpu").parameters() if one.ndim == 4]
+    assert convolutions
+    assert all(one.is_contiguous(memory_format=torch.channels_last) for one in convolutions)
+    assert equal(model, plain)
+
+
 @pytest.mark.parametrize("name", ["resnet", "vit", "t2t", "cvt"])
 def test_a_network_of_ours_is_what_timm_makes_under_its_name(name):
     model = build.model_of(identity(model=f"{name}/tiny"))

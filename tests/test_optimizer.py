@@ -1,5 +1,6 @@
 """Optimizers and learning rates: timm's, with rates that stay on the device and no decay where a network says so."""
 
+import copy
 import io
 import math
 from dataclasses import replace
@@ -7,7 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 from timm.models import VisionTransformer
-from timm.optim import param_groups_layer_decay, param_groups_weight_decay
+from timm.optim import list_optimizers, param_groups_layer_decay, param_groups_weight_decay
 from torch import nn
 
 from vitbench import optimizer
@@ -280,6 +281,62 @@ def test_a_training_with_many_groups_goes_on_from_its_state_with_the_same_bits()
     assert [group["lr_scale"] for group in again.param_groups] == [group["lr_scale"] for group in made.param_groups]
     for one, its_optimizer, its_rates in ((network, made, rates), (twin, again, twins_rates)):
         train(one, its_optimizer, its_rates, range(7, 15))
+    assert all(torch.equal(one, other) for one, other in zip(network.parameters(), twin.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw", "momentum", "lookahead_adamw", "lamb", "adan"])
+def test_a_state_goes_on_where_weights_lie_otherwise_in_memory(name):
+    """As a run that was begun on a CPU and goes on on a GPU, where channels come last."""
+    torch.manual_seed(0)
+    images = torch.rand(4, 3, 8, 8)
+    networks = [nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 1), nn.Flatten(), nn.Linear(144, 2))]
+    networks.append(copy.deepcopy(networks[0]).to(memory_format=torch.channels_last))
+    made = [make(network, optimizer={"name": name, "lr": 0.01})[0] for network in networks]
+
+    def steps(network, its_optimizer):
+        for _ in range(4):
+            network(images).square().sum().backward()
+            its_optimizer.step()
+            its_optimizer.zero_grad()
+
+    steps(networks[0], made[0])
+    networks[1].load_state_dict(networks[0].state_dict())
+    optimizer.restore(made[1], copy.deepcopy(made[0].state_dict()))
+    for weight, kept in made[1].state.items():
+        assert {one.stride() for one in kept.values() if one.shape == weight.shape} == {weight.stride()}
+    for network, its_optimizer in zip(networks, made, strict=True):
+        steps(network, its_optimizer)
+    for one, other in zip(networks[0].parameters(), networks[1].parameters(), strict=True):
+        torch.testing.assert_close(other, one, rtol=1e-4, atol=1e-6)
+
+
+# Those of other libraries need a card, adahessian gradients of gradients; what kron draws is in no state.
+LEFT_OUT = ("bnb", "fused", "adahessian", "kron")
+
+
+@pytest.mark.parametrize("name", [one for one in list_optimizers() if not one.startswith(LEFT_OUT)])
+def test_a_training_by_any_optimizer_of_timm_goes_on_from_its_state_with_the_same_bits(name):
+    images = torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+
+    def begun():
+        torch.manual_seed(1)
+        network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(144, 2))
+        return network, make(network, optimizer={"name": name, "lr": 0.001})[0]
+
+    def steps(network, its_optimizer):
+        for _ in range(5):
+            network(images).square().sum().backward()
+            its_optimizer.step()
+            its_optimizer.zero_grad()
+
+    network, made = begun()
+    steps(network, made)
+    saved = copy.deepcopy((network.state_dict(), made.state_dict()))
+    steps(network, made)
+    twin, again = begun()
+    twin.load_state_dict(saved[0])
+    optimizer.restore(again, saved[1])
+    steps(twin, again)
     assert all(torch.equal(one, other) for one, other in zip(network.parameters(), twin.parameters(), strict=True))
 
 

@@ -515,6 +515,19 @@ def test_at_the_deadline_a_run_is_left_with_a_checkpoint_and_goes_on_to_the_same
     assert without_seconds(record) == without_seconds(uninterrupted[0])
 
 
+@pytest.mark.parametrize("model", ["resnet/tiny", "cvt/tiny", "cifar_resnet/tiny"])
+def test_a_run_goes_on_where_channels_come_last_in_memory(setting, monkeypatch, foreign, model):
+    """As on a GPU, from a checkpoint of a CPU."""
+    one = identity_of("ce + 0.1*drloc(hidden=16) + 0.1*me(depth=1)", model=model)
+    whole = execute(one, counting(setting.store.root / "whole"))
+    monkeypatch.setattr(run, "SAVE_SECONDS", 3600.0)
+    with pytest.raises(TimeUp, match=f"after epoch 1 of {EPOCHS}"):
+        execute(one, replace(setting, deadline=time.monotonic() + 1800))
+    monkeypatch.setitem(build.FORMATS, "cpu", torch.channels_last)
+    record = execute(one, setting)
+    assert record.measurements["loss"] == pytest.approx(whole.measurements["loss"], rel=1e-3)
+
+
 def test_a_deadline_in_the_middle_of_an_epoch_ends_it(identity, setting):
     with pytest.raises(TimeUp, match="in the middle of an epoch"):
         execute(identity, replace(setting, deadline=time.monotonic()))

@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,10 @@ from vitbench.identity import Identity
 from vitbench.leaf import CONTRACTS, Kind, Leaf
 from vitbench.total import Total
 from vitbench.train import derived
+
+M = TypeVar("M", bound=nn.Module)
+
+FORMATS = {"cpu": torch.preserve_format, "cuda": torch.channels_last}  # of weights, by the type of the device
 
 
 def data_of(identity: Identity, root: Path | None, *, download: bool = False) -> Split:
@@ -51,6 +55,17 @@ def model_of(identity: Identity) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derived(identity.seed, "model"))
         return untrained(identity.model, identity.classes, identity.image_size)
+
+
+def place(module: M, device: torch.device | str) -> M:
+    """Move a model or an objective to where it is trained, with the weights of convolutions as they are fast there.
+
+    On a GPU channels come last in memory (N, H, W, C; shapes stay as they are), as its convolutions and batch norms
+    want them: with channels second a fifth of a residual network's step went into turning tensors round. Sums are added
+    in another order, so losses differ by rounding (docs/gpu.md).
+    """
+    there = torch.device(device)
+    return module.to(there).to(memory_format=FORMATS.get(there.type, torch.preserve_format))
 
 
 def untrained(reference: str, classes: int, image_size: int) -> nn.Module:

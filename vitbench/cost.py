@@ -141,7 +141,7 @@ def time_inference(
 ) -> dict[str, Any]:
     """Images a second of a forward pass; no engine takes part in it."""
     images = to_float(_noise(identity, identity.image_size)).to(device)
-    call = speed.inference(build.model_of(identity).to(device), images, precision=identity.precision)
+    call = speed.inference(build.place(build.model_of(identity), device), images, precision=identity.precision)
     timing = speed.time_call(call, device, stopwatch)
     measurements = {"inference": len(images) / timing.seconds, "inference_noise": timing.noise_floor}
     return {"measurements": measurements, "details": {"batch_size": len(images)}}
@@ -182,9 +182,9 @@ def learner(identity: Identity, device: torch.device) -> Learner:
     draw = generator(identity.seed, "labels of noise")
     labels = torch.randint(0, identity.classes, (phase.batch_size,), generator=draw)
     model = build.model_of(identity)
-    total = build.total_of(identity, model).to(device)
+    total = build.place(build.total_of(identity, model), device)
     return Learner(
-        model.to(device),
+        build.place(model, device),
         total,
         Images(images=_noise(identity, identity.pixels), labels=labels, classes=identity.classes).to(device),
         phase,

@@ -207,7 +207,7 @@ def of(identity: Identity, model: nn.Module, total: Total, split: Split, *, fold
         model = cast(nn.Module, teaching.teacher)
 
     def untrained() -> nn.Module:
-        return build.model_of(identity).to(next(model.parameters()).device)
+        return build.place(build.model_of(identity), next(model.parameters()).device)
 
     embedded = Embedded(model, teaching, split, untrained) if identity.knn else None
     if identity.kind == "run":

@@ -19,7 +19,7 @@ from vitbench.errors import UserError
 # torch's own, with one kernel for all parameters and a learning rate that may stay on the device.
 FUSED = ("adam", "adamw", "sgd", "momentum")
 
-COUNTERS = ("lookahead_step",)  # steps that an optimizer counts among its options
+COUNTERS = ("lookahead_step", "step")  # steps that an optimizer counts among its options
 
 Rates = Callable[[int], list[float]]  # step of the phase to the learning rate of each parameter group
 
@@ -115,8 +115,17 @@ def restore(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
         for here, saved in zip(kept, state["param_groups"], strict=True)
     ]
     optimizer.load_state_dict({**state, "param_groups": groups})
+    for weight, kept_of in optimizer.state.items():
+        kept_of.update({name: _laid_out(one, weight) for name, one in kept_of.items()})
     for group, here in zip(optimizer.param_groups, kept, strict=True):
         group["lr"] = here["lr"]  # the very tensor, not the copy that loading made
+
+
+def _laid_out(kept: Any, weight: Tensor) -> Any:
+    """What an optimizer keeps of a weight, in memory as the weight is here: one kernel goes through both."""
+    if not isinstance(kept, Tensor) or kept.shape != weight.shape or kept.stride() == weight.stride():
+        return kept
+    return torch.empty_like(weight, dtype=kept.dtype).copy_(kept)
 
 
 def _rates(optimizer: torch.optim.Optimizer, phase: Phase, steps_per_epoch: int) -> Rates:

@@ -173,8 +173,8 @@ def _train(identity: Identity, setting: Setting) -> Record:
     checkpoint = keeper.load()
     if checkpoint is None:
         _start(model, identity, setting)
-    model.to(setting.device)
-    total = build.total_of(identity, model).to(setting.device)
+    build.place(model, setting.device)
+    total = build.place(build.total_of(identity, model), setting.device)
     engine = of_device(setting.engine, setting.device)
     examination = examine.of(identity, model, total, split, folder=keeper.folder)
     try:

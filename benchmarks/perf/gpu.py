@@ -55,7 +55,7 @@ def rows() -> Iterator[Row]:
     yield from (Row("models", model, partial(gpu_rows.steps, model, "bf16")) for model in MODELS)
     yield from (Row("plain", model, partial(gpu_rows.plain, model), 30) for model in MODELS)
     yield from (Row("terms", model, partial(gpu_rows.terms, model), 30) for model in MODELS)
-    yield Row("kernels", "one eager step", gpu_rows.kernels, 40)
+    yield Row("kernels", "one captured step", gpu_rows.kernels, 40)
     yield Row("compile", "vit", partial(gpu_rows.compiled, "vit"), 90)
     yield Row("side", "vit, captured", gpu_rows.side_by_side, 60)
     yield Row("precision", "vit, fp32", partial(gpu_rows.steps, "vit", "fp32"))

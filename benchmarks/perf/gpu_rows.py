@@ -28,6 +28,7 @@ from vitbench.measure import accuracy, attack, speed
 SETS = ("ce", "drloc", "me", "drloc+me")
 SHAPES = {"qkv": (312, 936), "proj": (312, 312), "fc1": (312, 1248), "fc2": (1248, 312)}  # (in, out) of the paper's ViT
 REPEATS = 20
+LONGEST, NAMED = 6, 160  # kernels of a step that are named, and letters of a name
 SCRIPT = Path(__file__).with_name("gpu.py")  # runs the processes beside it
 Values = dict[str, Any]
 
@@ -233,14 +234,16 @@ def side(bench: Bench) -> None:
 
 
 def kernels(bench: Bench, report: Report) -> Values:
-    """Kernels, copies and fills of one eager step, counted in a process of its own: a profiler slows what follows."""
+    """What runs in a captured step, kernel by kernel, seen in a process of its own: a profiler slows what follows."""
     command = [sys.executable, str(SCRIPT), "--device", bench.device.type, "--child", "kernels"]
     done = subprocess.run(
         [*command, *(["--tiny"] if bench.tiny else [])], capture_output=True, text=True, timeout=120, check=False
     )
     values: Values = {}
     for line in done.stdout.splitlines():
-        values |= json.loads(line) if line.startswith("{") else {}
+        seen, notes = json.loads(line) if line.startswith("[") else ({}, [])
+        values |= seen
+        bench.notes += notes
     if done.returncode:
         bench.notes.append(f"exit code {done.returncode}: {(done.stderr.strip().splitlines() or [''])[-1]}")
     if not values:
@@ -251,21 +254,24 @@ def kernels(bench: Bench, report: Report) -> Values:
 
 
 def count_kernels(bench: Bench) -> None:
-    """Print the count of each model."""
+    """Print of each model how many there are, their milliseconds, and those that take longest, with what they take."""
     on_gpu = bench.device.type == "cuda"
     activity = torch.profiler.ProfilerActivity
     for model in MODELS:
-        _, step, _ = bench.stepping(bench.run(model), "eager")
+        _, step, _ = bench.stepping(bench.run(model), "graph")
         bench.seconds(step, 3)
         with torch.profiler.profile(activities=[activity.CPU, activity.CUDA] if on_gpu else [activity.CPU]) as profile:
             bench.seconds(step)
-        events = [one for one in profile.events() if not getattr(one, "is_user_annotation", False)]
-        if on_gpu:
-            names = [one.name for one in events if one.device_type == torch.autograd.DeviceType.CUDA]
-            count = sum(not name.startswith(("Optimizer.", "ProfilerStep")) for name in names)
-        else:
-            count = sum(one.name.startswith("aten::") for one in events)
-        print(json.dumps({f"{model}_{'kernels' if on_gpu else 'operators'}": count}), flush=True)
+        taken: dict[str, list[float]] = {}
+        for one in profile.events():
+            is_meant = one.device_type == torch.autograd.DeviceType.CUDA if on_gpu else one.name.startswith("aten::")
+            if is_meant and not getattr(one, "is_user_annotation", False):
+                taken.setdefault(one.name, []).append(one.time_range.elapsed_us() / 1e3)
+        longest = sorted(taken.items(), key=lambda item: -math.fsum(item[1]))[:LONGEST]
+        count, what = sum(map(len, taken.values())), "kernels" if on_gpu else "operators"
+        values = {f"{model}_{what}": count, f"{model}_{what}_ms": math.fsum(map(math.fsum, taken.values()))}
+        notes = [f"{model}: {math.fsum(ms):.2f} ms in {len(ms)} x {name[:NAMED]}" for name, ms in longest]
+        print(json.dumps([values, notes]), flush=True)
 
 
 def any_kernel(model: str, bench: Bench, report: Report) -> Values:
@@ -279,7 +285,7 @@ def any_kernel(model: str, bench: Bench, report: Report) -> Values:
 
 def evaluation(model: str, bench: Bench, report: Report) -> Values:
     """Seconds for the accuracy on the test images, in bf16 as after each epoch, and for the attack, in fp32."""
-    network = build.model_of(bench.run(model)).to(bench.device)
+    network = build.place(build.model_of(bench.run(model)), bench.device)
     test = bench.noise(200 if bench.tiny else 10_000).to(bench.device)
 
     def look() -> None:

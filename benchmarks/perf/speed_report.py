@@ -204,7 +204,7 @@ class Report:
                 ("models", "graph_share"),
             ]
             values = [self.value(section, model, key) for section, key in keys]
-            values.append(self.value("kernels", "one eager step", f"{model}_kernels"))
+            values.append(self.value("kernels", "one captured step", f"{model}_kernels"))
             names = (
                 "eager autocast, ms",
                 "graph, ms",

@@ -68,8 +68,8 @@ class Bench:
     def learner(self, one: Identity) -> Learner:
         """Its learner on the training set."""
         model = build.model_of(one)
-        total = build.total_of(one, model).to(self.device)
-        return Learner(model.to(self.device), total, self.data, one.phases[0], precision=one.precision)
+        total = build.place(build.total_of(one, model), self.device)
+        return Learner(build.place(model, self.device), total, self.data, one.phases[0], precision=one.precision)
 
     def engine(self, name: str) -> Engine:
         """An engine; a tiny one compiles by tracing only, as a real compilation takes most of a minute."""

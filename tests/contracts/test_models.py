@@ -113,6 +113,21 @@ def test_without_an_image_size_a_variant_is_built_for_its_own(name, variant):
     }
 
 
+@every_small_one
+def test_it_computes_the_same_where_channels_come_last_in_memory(name, variant):
+    images = images_for(name, variant, 4).double()  # in which rounding is far below what would be wrong
+    plain, last = build(name, variant).double(), build(name, variant).double().to(memory_format=torch.channels_last)
+    found = []
+    for model in (plain, last):
+        out = model(images)
+        (out.logits.square().mean() + out.grids[-1].square().mean() + out.embedding.square().mean()).backward()
+        found.append({"logits": out.logits, "embedding": out.embedding, "grid": out.grids[-1]})
+        found[-1] |= {key: one.grad for key, one in model.named_parameters() if one.grad is not None}
+    assert found[0].keys() == found[1].keys()
+    for key, one in found[0].items():
+        assert torch.allclose(found[1][key], one, rtol=1e-9, atol=1e-12), key
+
+
 def test_a_variant_is_for_the_images_of_its_source():
     at_224 = [("swin", "swin_tiny"), ("t2t", "t2t_vit_14"), ("cvt", "cvt_13"), ("vit", "mini_224")]
     sizes = {**dict.fromkeys(at_224, 224), ("mae_vit", "tan2024"): 36}

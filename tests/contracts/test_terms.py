@@ -141,6 +141,15 @@ def test_in_float64_the_loss_is_float64(name):
 
 
 @every_term
+def test_the_loss_is_the_same_where_channels_come_last_in_memory(name):
+    term, (grid, logits) = golden_terms.build(name).double().eval(), golden_terms.inputs()
+    found = []
+    for one in (grid.double(), grid.double().to(memory_format=torch.channels_last)):
+        found.append(term(golden_terms.step(one, logits.double(), generator=torch.Generator().manual_seed(0))))
+    torch.testing.assert_close(found[1], found[0], rtol=1e-9, atol=1e-12)
+
+
+@every_term
 def test_every_draw_comes_from_the_generator_of_the_step(name):
     term = golden_terms.build(name).eval()  # torch's dropout takes no generator; training seeds it for each epoch
     before = global_generators()
