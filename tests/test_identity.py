@@ -1,5 +1,6 @@
 """The identity of a run: changed by all that determines the result, and by nothing else."""
 
+import importlib
 import os
 import re
 import subprocess
@@ -9,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from vitbench import identity, leaves
+from vitbench import identity, leaves, papers
 from vitbench.case import Budget, Case, Claim, Elsewhere, Model, Phase, Pretraining, Recipe, View
 from vitbench.errors import UserError
 from vitbench.identity import digest, of_run, of_size, of_timing
 from vitbench.objective import Call, Objective, WeightedTerm, parse
+from vitbench.selection import Selection
 
 ROOT = Path(__file__).parent.parent
 PHASE = Phase(
@@ -364,7 +366,14 @@ def test_an_identity_never_changes():
 
 
 def test_the_core_is_versioned_by_its_own_files():
-    assert identity._core_version("train").isdecimal()
+    """As Python has it once they are imported: of all files that the versions of an identity name."""
+    cases = Selection(budget=Budget.PAPER).cases(papers.load_all())
+    found = {name: value for case in cases for name, value in run_of(case, budget=Budget.PAPER).versions.items()}
+    core = {name: value for name, value in found.items() if not name.startswith(("models/", "terms/", "datasets/"))}
+    ours = {name: value for name, value in core.items() if (ROOT / "vitbench" / f"{name}.py").exists()}
+    assert {"train", "learner", "augment", "measure/attack", "augmentations/erasing"} <= ours.keys()
+    modules = {name: importlib.import_module(f"vitbench.{name.replace('/', '.')}") for name in ours}
+    assert ours == {name: str(module.VERSION) for name, module in modules.items()}
 
 
 AT_224 = replace(

@@ -245,12 +245,24 @@ def test_a_record_survives_being_written_as_text():
     assert parse_record(json.dumps(asdict(RECORD))) == RECORD
 
 
-def test_the_checksum_is_that_of_the_rest():
-    content = json.loads(text_of(RECORD))
-    checksum = content["provenance"].pop("checksum")
-    canonical = json.dumps(content, sort_keys=True)
-    assert checksum == hashlib.sha256(canonical.encode()).hexdigest()
+def test_the_checksum_is_that_of_the_other_lines():
+    text = text_of(RECORD)
+    (line,) = [one for one in text.splitlines(keepends=True) if one.startswith('  "checksum": "')]
+    assert line.split('"')[3] == hashlib.sha256(text.replace(line, "").encode()).hexdigest()
+    content = json.loads(text)
+    del content["provenance"]["checksum"]
     assert content == asdict(RECORD)
+
+
+@pytest.mark.parametrize("is_changed", [False, True])
+def test_the_checksum_of_an_older_version_counts_too(store, is_changed):
+    """It was that of the content on one line."""
+    content = json.loads(json.dumps(asdict(RECORD)))
+    content["provenance"]["checksum"] = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    content["measurements"]["accuracy"] -= float(is_changed)
+    put(store, json.dumps(content, indent=1, sort_keys=True))
+    assert store.read(RUN) == (None if is_changed else RECORD)
+    assert len(store.problems) == is_changed
 
 
 def test_a_record_that_somebody_indented_anew_is_the_same(store):

@@ -67,8 +67,7 @@ def _see(section: Section) -> str:
     if not _NOTE.fullmatch(see):
         where = f"{section.where('see')} [{section.name}]"
         raise UserError(f"{where} see: expected the name of a note in docs/decisions without .md, got {see!r}")
-    known = [path.stem for path in decisions().glob("*.md")]
-    if known and see not in known:
+    if not (decisions() / f"{see}.md").is_file() and (known := [path.stem for path in decisions().glob("*.md")]):
         raise unknown("decision", see, known, where=section.where("see"))
     return see
 

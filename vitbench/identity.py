@@ -16,7 +16,6 @@ from typing import Any
 import vitbench
 from vitbench import leaves, operations
 from vitbench.case import Budget, Case, Phase
-from vitbench.leaf import Leaf
 from vitbench.machine import installed
 from vitbench.objective import Call, Objective
 
@@ -27,6 +26,8 @@ OF_PROBES = {"": (), "linear": ("probe", "measure/linear", "measure/knn")}
 # What came later, and leaves the keys of the runs that have nothing of it as they were.
 LATER = {"micro_batch": None, "pretraining": None, "probe": "", "knn": False, "judged": "student"}
 LATER_OF_PHASES = {"views": (), "turning": None}
+_VERSION = re.compile(r"^VERSION = (\d+)", re.MULTILINE)
+SEED = "\0seed"  # stands for a seed in a text that is cut there; nothing else has such a character
 QUICK_SIZE = 32  # H and W in pixels that the tiny networks are made for
 
 
@@ -83,25 +84,27 @@ class Identity:
 
     @cached_property
     def _text(self) -> str:
-        return json.dumps(self._plain, sort_keys=True)
+        return json.dumps(self._named(), default=_fields_of, sort_keys=True)
 
-    @cached_property
-    def _plain(self) -> dict[str, Any]:
-        plain: dict[str, Any] = json.loads(json.dumps(self, default=_fields_of))
-        for name, nothing in LATER.items():
-            if plain[name] == nothing:
-                del plain[name]
+    def _named(self, seed: str | None = None) -> dict[str, Any]:
+        """What stands in the content, with another seed if one is given."""
+        found = {field.name: getattr(self, field.name) for field in fields(self)}
+        found = {name: value for name, value in found.items() if name not in LATER or value != LATER[name]}
         if self.pretraining is not None:
-            plain["pretraining"] = self.pretraining._plain
-        return plain | {"objective": str(self.objective)}
+            found["pretraining"] = self.pretraining._named(seed)
+        return found | {"objective": str(self.objective), "seed": self.seed if seed is None else seed}
 
     def under(self, seed: int) -> "Identity":
         """The same run under another seed, that of its pre-training too; what all seeds share is written out once."""
-        before = self.pretraining and self.pretraining.under(seed)
-        other = replace(self, seed=seed, pretraining=before)
-        beside = {"pretraining": before._plain} if before else {}
-        vars(other)["_plain"] = self._plain | {"seed": seed} | beside  # where cached_property keeps it
+        other = replace(self, seed=seed, pretraining=self.pretraining and self.pretraining.under(seed))
+        shared = self._around_seeds
+        vars(other).update(_around_seeds=shared, _text=str(seed).join(shared))  # where cached_property keeps them
         return other
+
+    @cached_property
+    def _around_seeds(self) -> list[str]:
+        """The text, whatever the seed: what stands before it, between its places and after them."""
+        return json.dumps(self._named(SEED), default=_fields_of, sort_keys=True).split(json.dumps(SEED))
 
     @cached_property
     def key(self) -> str:
@@ -323,6 +326,7 @@ def _operations(phase: Phase) -> Iterator[Call]:
 
 @cache
 def _core_version(name: str) -> str:
-    """`VERSION` of one of our own modules, read without importing it."""
-    path = Path(vitbench.__path__[0]) / f"{name}.py"
-    return Leaf("models", name, name, "", path).version
+    """`VERSION` of one of our own modules, which has a line for it, read without importing it."""
+    found = _VERSION.search((Path(vitbench.__path__[0]) / f"{name}.py").read_text(encoding="utf-8"))
+    assert found, f"{name} says no VERSION"
+    return found[1]

@@ -120,6 +120,8 @@ class Objective:
         Args:
             arguments: per term name, values of its arguments.
         """
+        if not any(arguments.get(summand.name) or summand.term.arguments for summand in self):
+            return self
         return Objective(
             summands=tuple(
                 replace(

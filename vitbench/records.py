@@ -26,6 +26,7 @@ from vitbench.metrics import METRICS
 SCHEMA = 1
 KINDS = ("run", "pretraining", "size", "inference", "training")
 CHECKSUM = "checksum"  # in a file's provenance, where versions that know of none pass it over
+_KEY = re.compile(r"_([0-9a-f]{12})$")  # at the end of a run's folder
 _CHECKSUM_LINE = re.compile(rf'\n  "{CHECKSUM}": "([0-9a-f]{{64}})",')
 
 
@@ -173,7 +174,7 @@ def misplaced(folder: Path) -> dict[Path, str]:
     found: dict[Path, str] = {}
     of_key: dict[str, list[Path]] = defaultdict(list)
     for path in sorted(folder.glob("*/record*.json"), key=str):
-        key = re.search(r"_([0-9a-f]{12})$", path.parent.name)
+        key = _KEY.search(path.parent.name)
         if path.name != "record.json":
             found[path] = "another record of a run that has one"
         elif key is None:
@@ -193,8 +194,8 @@ def text_of(record: Record) -> str:
         ValueError: for what JSON cannot say, such as NaN.
     """
     content = json.loads(json.dumps(asdict(record), allow_nan=False))
-    content["provenance"][CHECKSUM] = digest(content)
-    return json.dumps(content, indent=1, sort_keys=True)
+    content["provenance"][CHECKSUM] = _checksum(_written(content))
+    return _written(content)
 
 
 def parse(text: str) -> Record:
@@ -226,22 +227,24 @@ def parse(text: str) -> Record:
         raise ValueError(f"it is damaged: {error}") from None
     except KeyError as error:
         raise ValueError(f"it is damaged: it says nothing of {error}") from None
-    if not is_untouched and checksum not in (None, digest(content)):
+    # Older versions took that of the content on one line.
+    if not is_untouched and checksum not in (None, _checksum(_written(content)), digest(content)):
         raise ValueError("it was changed after it was written: its checksum is that of another content")
     return record
 
 
 def _is_untouched(text: str) -> bool:
-    """Whether a text is to the letter what `text_of` wrote, by the checksum in it.
-
-    That is of the same JSON on one line; no string of JSON has a line break in it.
-    """
+    """Whether a text is to the letter what `text_of` wrote, by the checksum in it, which is that of the other lines."""
     found = _CHECKSUM_LINE.search(text)
-    if found is None:
-        return False
-    lines = (text[: found.start()] + text[found.end() :]).split("\n")
-    line = "\n".join(map(str.lstrip, lines)).replace(",\n", ", ").replace("\n", "")
-    return hashlib.sha256(line.encode()).hexdigest() == found[1]
+    return found is not None and _checksum(text[: found.start()] + text[found.end() :]) == found[1]
+
+
+def _written(content: Mapping[str, Any]) -> str:
+    return json.dumps(content, indent=1, sort_keys=True)
+
+
+def _checksum(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _refuse(constant: str) -> float:

@@ -40,9 +40,10 @@ class Line:
 
     def _mean(self, quantity: str) -> "Mean":
         pairs = (zip(one.epochs, getattr(one, quantity), strict=False) for one in self.curves)
-        by_epoch = [{epoch: value for epoch, value in one if value is not None} for one in pairs]
-        epochs = [epoch for epoch in by_epoch[0] if all(epoch in one for one in by_epoch[1:])]
-        values = [[one[epoch] for one in by_epoch] for epoch in epochs]
+        first, *others = ({epoch: value for epoch, value in one if value is not None} for one in pairs)
+        shared = set(first).intersection(*others)
+        epochs = [epoch for epoch in first if epoch in shared]
+        values = [[first[epoch], *(one[epoch] for one in others)] for epoch in epochs]
         return epochs, list(map(statistics.fmean, values)), list(map(min, values)), list(map(max, values))
 
     def end(self, quantity: str) -> float:

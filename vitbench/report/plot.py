@@ -157,7 +157,7 @@ class _Page:
         self.parts.append(f'<line {places} stroke="{colour}" stroke-width="{width:g}"{dashes}/>')
 
     def path(self, points: Sequence[Pair], colour: str, *, dash: str = "", fill: bool = False) -> None:
-        places = "L".join(f"{_n(x)} {_n(y)}" for x, y in points)
+        places = "L".join([f"{_n(x)} {_n(y)}" for x, y in points])
         dashes = f' stroke-dasharray="{dash}"' if dash else ""
         look = f'fill="{colour}" fill-opacity="0.2"' if fill else f'fill="none" stroke="{colour}" stroke-width="1.6"'
         self.parts.append(f'<path d="M{places}{"Z" if fill else ""}" {look}{dashes}/>')
@@ -248,9 +248,10 @@ class _Axes:
         out.line((left, top), (left, bottom), INK)
 
     def _series(self, one: Series) -> None:
-        points = [self.place(x, y) for x, y in zip(one.x, one.y, strict=True)]
+        across = [self._x(x) for x in one.x]
+        points = [(x, self._y(y)) for x, y in zip(across, one.y, strict=True)]
         if one.band:
-            edges = [[self.place(x, pair[side]) for x, pair in zip(one.x, one.band, strict=True)] for side in (0, 1)]
+            edges = [[(x, self._y(pair[side])) for x, pair in zip(across, one.band, strict=True)] for side in (0, 1)]
             self.out.path([*edges[0], *reversed(edges[1])], one.colour, fill=True)
         if one.stroke is not None and len(points) > 1:
             self.out.path(points, one.colour, dash=one.stroke)
@@ -315,8 +316,7 @@ def _scale(limits: Pair, ends: Pair, *, is_log: bool) -> Callable[[float], float
     if is_log:
         span = math.log(high / low)
         return lambda value: start + math.log(value / low) / span * length
-    span = high - low
-    return lambda value: start + (value - low) / span * length
+    return lambda value: start + (value - low) / (high - low) * length
 
 
 def _ticks(panel: Panel, axis: str) -> list[tuple[float, str]]:
