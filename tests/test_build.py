@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import timm
 import torch
+from torch import nn
 
 from vitbench import build
 from vitbench.case import Budget
@@ -103,12 +104,31 @@ def test_on_a_cpu_weights_stay_as_they_were_made():
 
 
 def test_on_a_gpu_channels_come_last_and_nothing_else_changes(monkeypatch):
-    monkeypatch.setitem(build.FORMATS, "cpu", build.FORMATS["cuda"])
+    monkeypatch.setattr(build, "CHANNELS_LAST", {"cpu"})
     model, plain = (build.model_of(identity(model="resnet/tiny")) for _ in range(2))
     convolutions = [one for one in build.place(model, "cpu").parameters() if one.ndim == 4]
     assert convolutions
     assert all(one.is_contiguous(memory_format=torch.channels_last) for one in convolutions)
     assert equal(model, plain)
+
+
+def test_what_is_no_weight_of_a_convolution_of_images_stays_as_it_is(monkeypatch):
+    monkeypatch.setattr(build, "CHANNELS_LAST", {"cpu"})
+    model = build.model_of(identity(model="resnet/tiny"))
+    model.volume, model.bias = nn.Conv3d(2, 2, 2), nn.Parameter(torch.zeros(2, 3, 4, 5))
+    build.place(model, "cpu")
+    assert model.volume.weight.is_contiguous()
+    assert model.bias.is_contiguous()
+
+
+def test_a_network_that_does_not_say_that_it_can_keeps_channels_where_they_are(monkeypatch):
+    """As somebody's own, whose `view` of a map would fail."""
+    monkeypatch.setattr(build, "CHANNELS_LAST", {"cpu"})
+    theirs = nn.Sequential(nn.Conv2d(3, 4, 3))
+    assert build.place(theirs, "cpu")[0].weight.is_contiguous()
+    ours = build.model_of(identity(model="resnet/tiny"))
+    ours.channels_last = False
+    assert all(one.is_contiguous() for one in build.place(ours, "cpu").parameters())
 
 
 @pytest.mark.parametrize("name", ["resnet", "vit", "t2t", "cvt"])

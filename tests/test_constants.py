@@ -13,7 +13,7 @@ def test_a_literal_is_what_python_makes_of_it(text):
     assert constants.literal(ast.parse(text, mode="eval").body) == ast.literal_eval(text)
 
 
-@pytest.mark.parametrize("text", ["x", "len('x')", "{[]: 1}", "-'x'", "dict(a=1)", "-" * 500 + "x"])
+@pytest.mark.parametrize("text", ["x", "len('x')", "{[]: 1}", "-'x'", "dict(a=1)", "-" * 500 + "x", "9" * 400 + "+ 1j"])
 def test_anything_else_is_missing(text):
     assert constants.literal(ast.parse(text, mode="eval").body) is MISSING
     assert constants.literal(None) is MISSING

@@ -376,6 +376,23 @@ def test_the_core_is_versioned_by_its_own_files():
     assert ours == {name: str(module.VERSION) for name, module in modules.items()}
 
 
+def test_seeds_of_any_kind_give_the_key_that_they_have_by_themselves():
+    for seed in (0, -1, 10**30, True, "5"):
+        assert run_of().under(seed).key == run_of(seed=seed).key
+        assert run_of().under(seed).content()["seed"] == seed
+
+
+def test_names_that_are_no_strings_are_written_as_a_record_has_them():
+    phase = replace(PHASE, optimizer={"name": "adam", "steps": {10: 1, 9: 2}})
+    one = replace(run_of(), phases=(phase,))
+    assert digest(one.content()) == one.key == one.under(0).key
+
+
+def test_what_reads_as_the_place_of_a_seed_is_refused():
+    with pytest.raises(AssertionError, match="place of a seed"):
+        replace(run_of(), machine={"name": identity.SEED}).under(1)
+
+
 AT_224 = replace(
     RECIPE,
     image_size=224,

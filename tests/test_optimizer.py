@@ -340,6 +340,29 @@ def test_a_training_by_any_optimizer_of_timm_goes_on_from_its_state_with_the_sam
     assert all(torch.equal(one, other) for one, other in zip(network.parameters(), twin.parameters(), strict=True))
 
 
+@pytest.mark.parametrize("name", optimizer.FUSED)
+def test_a_state_of_another_shape_is_refused(name):
+    """The kernel would go through memory that is not its own."""
+    network = nn.Linear(3, 4)
+    made = make(network, optimizer={"name": name, "lr": 0.1} | ({"momentum": 0.9} if name == "sgd" else {}))[0]
+    network(torch.ones(1, 3)).sum().backward()
+    made.step()
+    state = copy.deepcopy(made.state_dict())
+    kept = next(key for key, one in state["state"][0].items() if one.ndim)
+    state["state"][0][kept] = state["state"][0][kept][:1]
+    with pytest.raises(ValueError, match=rf"{kept} of a weight \(4, 3\) is \(1, 3\)"):
+        optimizer.restore(made, state)
+
+
+@pytest.mark.parametrize("count", [-5, math.nan, 0.5, "x", None, [1, 2]])
+def test_a_count_of_steps_that_is_none_is_refused(count):
+    made = make(nn.Linear(3, 4), optimizer={"name": "adan", "lr": 0.1})[0]
+    state = copy.deepcopy(made.state_dict())
+    state["param_groups"][0]["step"] = count
+    with pytest.raises((ValueError, TypeError)):
+        optimizer.restore(made, state)
+
+
 def test_a_state_with_other_groups_is_refused():
     with pytest.raises(ValueError, match=r"shorter|longer"):
         optimizer.restore(make(Encoder(), optimizer=DECAYING)[0], make(Encoder())[0].state_dict())

@@ -99,7 +99,7 @@ DAMAGED = {
     "with an edited value": (text_of(RECORD).replace("97.25", "99.75"), "it was changed after it was written"),
     "with an edited curve": (text_of(RECORD).replace('"epoch": 1', '"epoch": 2'), "it was changed after it was"),
     "with an edited commit": (text_of(RECORD).replace("3f2c1ab", "0123456"), "it was changed after it was written"),
-    "with an edited checksum": (text_of(RECORD).replace('"checksum": "', '"checksum": "0'), "it was changed after it"),
+    "with an edited checksum": (text_of(RECORD).replace('"sha256": "', '"sha256": "0'), "it was changed after it"),
     "binary": (b"\x80\x02}q\x00(X\x05\x00\x00\x00model", "cannot be read"),
     "zeros": (b"\0" * 500, "torn or no JSON"),
     "UTF-16": (changed().encode("utf-16"), "cannot be read"),
@@ -247,10 +247,10 @@ def test_a_record_survives_being_written_as_text():
 
 def test_the_checksum_is_that_of_the_other_lines():
     text = text_of(RECORD)
-    (line,) = [one for one in text.splitlines(keepends=True) if one.startswith('  "checksum": "')]
+    (line,) = [one for one in text.splitlines(keepends=True) if one.startswith('  "sha256": "')]
     assert line.split('"')[3] == hashlib.sha256(text.replace(line, "").encode()).hexdigest()
     content = json.loads(text)
-    del content["provenance"]["checksum"]
+    del content["provenance"]["sha256"]
     assert content == asdict(RECORD)
 
 
@@ -269,6 +269,27 @@ def test_a_record_that_somebody_indented_anew_is_the_same(store):
     store.write(RUN, RECORD)
     path_of(store).write_text(json.dumps(json.loads(path_of(store).read_text())))
     assert store.read(RUN) == RECORD
+
+
+@pytest.mark.parametrize("section", ["invalid", "versions", "details"])
+def test_a_checksum_in_another_place_is_none(store, section):
+    """The other lines are as they were, and what is in them has an entry more."""
+    text = text_of(RECORD)
+    (line,) = [one for one in text.splitlines(keepends=True) if one.startswith('  "sha256": "')]
+    moved = text.replace(line, "").replace(f'"{section}": {{\n', f'"{section}": {{\n{line}', 1)
+    assert moved != text.replace(line, "")
+    put(store, moved)
+    assert store.read(RUN) is None
+    assert len(store.problems) == 1
+
+
+def test_half_a_character_is_no_text(store):
+    put(store, text_of(replace(RECORD, provenance=RECORD.provenance | {"device": "\ud800"})))
+    assert store.read(RUN) is None
+    assert "surrogates not allowed" in store.problems[0]
+    smiling = replace(RECORD, provenance=RECORD.provenance | {"device": "\U0001f600"})
+    put(store, text_of(smiling))
+    assert store.read(RUN) == smiling
 
 
 def test_a_record_of_a_version_that_wrote_no_checksum_is_read(store):

@@ -101,7 +101,7 @@ def test_a_record_of_no_known_identity_is_named(tmp_path):
     finish(tmp_path, 90.0)
     path = finish(tmp_path, 97.0, seed=1)
     plain = json.loads(path.read_text())
-    del plain["identity"]["model"], plain["provenance"]["checksum"]
+    del plain["identity"]["model"], plain["provenance"]["sha256"]
     plain["key"] = recordsets.digest(plain["identity"])
     folder = path.parent.with_name(f"run_foreign_{plain['key'][:12]}")
     path.parent.rename(folder)

@@ -523,7 +523,7 @@ def test_a_run_goes_on_where_channels_come_last_in_memory(setting, monkeypatch, 
     monkeypatch.setattr(run, "SAVE_SECONDS", 3600.0)
     with pytest.raises(TimeUp, match=f"after epoch 1 of {EPOCHS}"):
         execute(one, replace(setting, deadline=time.monotonic() + 1800))
-    monkeypatch.setitem(build.FORMATS, "cpu", torch.channels_last)
+    monkeypatch.setattr(build, "CHANNELS_LAST", {"cpu"})
     record = execute(one, setting)
     assert record.measurements["loss"] == pytest.approx(whole.measurements["loss"], rel=1e-3)
 

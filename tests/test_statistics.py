@@ -10,7 +10,7 @@ from scipy import stats
 
 from vitbench import statistics
 from vitbench.errors import UserError
-from vitbench.statistics import benjamini_hochberg, half_width, mcnemar, paired_bootstrap, paired_t, welch
+from vitbench.statistics import benjamini_hochberg, deviation, half_width, mcnemar, paired_bootstrap, paired_t, welch
 
 # Hours of sleep gained by ten patients with two drugs: Student 1908, Biometrika 6, 20; R's data set `sleep`.
 SLEEP = (
@@ -234,6 +234,14 @@ def test_nothing_is_refused():
 def test_importing_it_imports_no_scipy():
     code = "import sys, vitbench.statistics; assert not {'scipy', 'numpy', 'torch'} & sys.modules.keys()"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    "numbers", [[1.0, 2.0], [70.1, 70.2, 70.4], [0.1] * 3, [1e-300, 2e-300], [1e200, 2e200, 5e200]]
+)
+def test_the_deviation_is_that_of_a_sample(numbers):
+    expected = float(np.std(np.array(numbers, dtype=np.longdouble), ddof=1))
+    assert deviation(numbers) == pytest.approx(expected, rel=1e-12, abs=1e-15)
 
 
 @pytest.mark.parametrize("numbers", [[1.0, 2.0], [3.0, 3.5, 4.75], [0.1, -0.4, 0.3, 0.25, 0.9]])

@@ -68,6 +68,7 @@ class Adapter(nn.Module):
     """
 
     network: Any  # what it must have is in INTERFACE
+    channels_last = True  # its convolutions may get channels last, see `vitbench.build.place`
 
     def __init__(self, network: nn.Module, *, normalize: Normalize | None = None) -> None:
         super().__init__()

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import convert_conv2d_weight_memory_format
 
 from vitbench import errors, leaves
 from vitbench.adapter import shape_of
@@ -23,7 +24,7 @@ from vitbench.train import derived
 
 M = TypeVar("M", bound=nn.Module)
 
-FORMATS = {"cpu": torch.preserve_format, "cuda": torch.channels_last}  # of weights, by the type of the device
+CHANNELS_LAST = {"cuda"}  # types of devices where convolutions are faster so
 
 
 def data_of(identity: Identity, root: Path | None, *, download: bool = False) -> Split:
@@ -57,15 +58,18 @@ def model_of(identity: Identity) -> nn.Module:
         return untrained(identity.model, identity.classes, identity.image_size)
 
 
-def place(module: M, device: torch.device | str) -> M:
-    """Move a model or an objective to where it is trained, with the weights of convolutions as they are fast there.
+def place(model: M, device: torch.device | str) -> M:
+    """Move a model to where it is trained, with the weights of its convolutions as they are fast there.
 
     On a GPU channels come last in memory (N, H, W, C; shapes stay as they are), as its convolutions and batch norms
     want them: with channels second a fifth of a residual network's step went into turning tensors round. Sums are added
-    in another order, so losses differ by rounding (docs/gpu.md).
+    in another order, so losses differ by rounding (docs/gpu.md). Only in a network that says that its code can do with
+    it (`channels_last`), as every `vitbench.adapter.Adapter` does.
     """
-    there = torch.device(device)
-    return module.to(there).to(memory_format=FORMATS.get(there.type, torch.preserve_format))
+    model.to(device)
+    if torch.device(device).type in CHANNELS_LAST and getattr(model, "channels_last", False):
+        convert_conv2d_weight_memory_format(model, torch.channels_last)
+    return model
 
 
 def untrained(reference: str, classes: int, image_size: int) -> nn.Module:

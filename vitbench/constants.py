@@ -21,7 +21,7 @@ def literal(node: ast.expr | None) -> Any:
     """The value of a literal, or `MISSING` for anything else."""
     try:
         return MISSING if node is None else ast.literal_eval(node)
-    except (ValueError, TypeError, RecursionError, MemoryError):
+    except (ValueError, TypeError, ArithmeticError, RecursionError, MemoryError):
         return MISSING
 
 

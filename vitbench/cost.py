@@ -181,11 +181,10 @@ def learner(identity: Identity, device: torch.device) -> Learner:
     phase = identity.phases[0]
     draw = generator(identity.seed, "labels of noise")
     labels = torch.randint(0, identity.classes, (phase.batch_size,), generator=draw)
-    model = build.model_of(identity)
-    total = build.place(build.total_of(identity, model), device)
+    model = build.place(build.model_of(identity), device)
     return Learner(
-        build.place(model, device),
-        total,
+        model,
+        build.total_of(identity, model).to(device),
         Images(images=_noise(identity, identity.pixels), labels=labels, classes=identity.classes).to(device),
         phase,
         precision=identity.precision,

@@ -91,8 +91,8 @@ def _statements(tree: ast.Module) -> Iterator[ast.AST]:
 
 def _signature(node: ast.AST) -> Signature | None:
     if isinstance(node, ast.ClassDef):
-        made_by = (one for one in node.body if getattr(one, "name", None) == "__init__")
-        return next((_signature(one) for one in made_by), None)
+        made_by = [one for one in node.body if isinstance(one, ast.FunctionDef) and one.name == "__init__"]
+        return _of(made_by[-1].args) if made_by else None
     return _of(node.args) if isinstance(node, ast.FunctionDef) else None
 
 

@@ -84,7 +84,7 @@ class Identity:
 
     @cached_property
     def _text(self) -> str:
-        return json.dumps(self._named(), default=_fields_of, sort_keys=True)
+        return _canonical(self._named())
 
     def _named(self, seed: str | None = None) -> dict[str, Any]:
         """What stands in the content, with another seed if one is given."""
@@ -98,13 +98,17 @@ class Identity:
         """The same run under another seed, that of its pre-training too; what all seeds share is written out once."""
         other = replace(self, seed=seed, pretraining=self.pretraining and self.pretraining.under(seed))
         shared = self._around_seeds
-        vars(other).update(_around_seeds=shared, _text=str(seed).join(shared))  # where cached_property keeps them
+        vars(other).update(
+            _around_seeds=shared, _text=json.dumps(seed).join(shared)
+        )  # where cached_property keeps them
         return other
 
     @cached_property
     def _around_seeds(self) -> list[str]:
         """The text, whatever the seed: what stands before it, between its places and after them."""
-        return json.dumps(self._named(SEED), default=_fields_of, sort_keys=True).split(json.dumps(SEED))
+        found = _canonical(self._named(SEED)).split(json.dumps(SEED))
+        assert len(found) == (2 if self.pretraining is None else 3), "something else reads as the place of a seed"
+        return found
 
     @cached_property
     def key(self) -> str:
@@ -137,6 +141,11 @@ def _fields_of(one: Any) -> dict[str, Any]:
         return dict(one)
     found = {field.name: getattr(one, field.name) for field in fields(one) if field.name != "elsewhere"}
     return {name: value for name, value in found.items() if name not in LATER_OF_PHASES or value}
+
+
+def _canonical(content: Mapping[str, Any]) -> str:
+    """As the content of a record is written once it was read: with names that are strings, and sorted as such."""
+    return json.dumps(json.loads(json.dumps(content, default=_fields_of)), sort_keys=True)
 
 
 def digest(content: Mapping[str, Any]) -> str:

@@ -4,7 +4,7 @@ With `layer_decay` a layer learns slower the nearer it is to the pixels: its rat
 power of its distance from what stands behind the last layer (Clark et al. 2020, arXiv:2003.10555).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -108,17 +108,39 @@ def set_rates(optimizer: torch.optim.Optimizer, rates: Tensor) -> None:
 
 
 def restore(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
-    """Load a state dict, whatever device it was made on; options, learning rates among them, stay those of here."""
+    """Load a state dict, whatever device it was made on; options, learning rates among them, stay those of here.
+
+    Raises:
+        ValueError, RuntimeError, KeyError: if it is of another optimizer or network.
+    """
     kept = [{name: value for name, value in group.items() if name != "params"} for group in optimizer.param_groups]
     groups = [
         here | {name: saved[name] for name in ("params", *COUNTERS) if name in saved}
         for here, saved in zip(kept, state["param_groups"], strict=True)
     ]
+    _check_counts(groups)
     optimizer.load_state_dict({**state, "param_groups": groups})
+    _check_shapes(optimizer)
     for weight, kept_of in optimizer.state.items():
         kept_of.update({name: _laid_out(one, weight) for name, one in kept_of.items()})
     for group, here in zip(optimizer.param_groups, kept, strict=True):
         group["lr"] = here["lr"]  # the very tensor, not the copy that loading made
+
+
+def _check_counts(groups: Iterable[dict[str, Any]]) -> None:
+    for name, count in ((name, group[name]) for group in groups for name in COUNTERS if name in group):
+        if not (float(count) >= 0 and float(count).is_integer()):
+            raise ValueError(f"{name} is {count!r}, which is no number of steps")
+
+
+def _check_shapes(optimizer: torch.optim.Optimizer) -> None:
+    """The one kernel of torch's own optimizers trusts shapes, and would go through memory that is not its own."""
+    if not optimizer.defaults.get("fused"):
+        return
+    for weight, kept_of in optimizer.state.items():
+        for name, kept in kept_of.items():
+            if isinstance(kept, Tensor) and kept.ndim and kept.shape != weight.shape:
+                raise ValueError(f"{name} of a weight {tuple(weight.shape)} is {tuple(kept.shape)}")
 
 
 def _laid_out(kept: Any, weight: Tensor) -> Any:

@@ -25,7 +25,9 @@ from vitbench.metrics import METRICS
 
 SCHEMA = 1
 KINDS = ("run", "pretraining", "size", "inference", "training")
-CHECKSUM = "checksum"  # in a file's provenance, where versions that know of none pass it over
+# In a file's provenance, where versions that know of none pass it over: of the other lines of the file, and what older
+# versions wrote, of its content on one line.
+CHECKSUM, OLDER = "sha256", "checksum"
 _KEY = re.compile(r"_([0-9a-f]{12})$")  # at the end of a run's folder
 _CHECKSUM_LINE = re.compile(rf'\n  "{CHECKSUM}": "([0-9a-f]{{64}})",')
 
@@ -206,6 +208,29 @@ def parse(text: str) -> Record:
     """
     # What is as it was written has no name twice and no NaN; looking for these takes most of the time.
     is_untouched = _is_untouched(text)
+    content = _loaded(text, is_untouched=is_untouched)
+    try:
+        said, older = (content["provenance"].pop(name, None) for name in (CHECKSUM, OLDER))
+        record = Record(**content)
+        _check(record)
+        _refuse_halves(text, content)
+    except (TypeError, ValueError, AttributeError) as error:
+        raise ValueError(f"it is damaged: {error}") from None
+    except KeyError as error:
+        raise ValueError(f"it is damaged: it says nothing of {error}") from None
+    if is_untouched:
+        is_changed = said is None  # for it stands somewhere else
+    elif said is not None:
+        is_changed = said != _checksum(_written(content))
+    else:
+        is_changed = older not in (None, digest(content))
+    if is_changed:
+        raise ValueError("it was changed after it was written: its checksum is that of another content")
+    return record
+
+
+def _loaded(text: str, *, is_untouched: bool) -> dict[str, Any]:
+    """What stands in a file, of the schema that is read here."""
     checks: dict[str, Any] = {} if is_untouched else {"parse_constant": _refuse, "object_pairs_hook": _unique}
     try:
         content = json.loads(text, **checks)
@@ -219,18 +244,7 @@ def parse(text: str) -> Record:
         raise ValueError("it is not a vitbench record")
     if type(content["schema"]) is not int or content["schema"] != SCHEMA:
         raise ValueError(f"its schema is {content['schema']!r}, this version reads {SCHEMA}")
-    try:
-        checksum = content["provenance"].pop(CHECKSUM, None)  # older versions wrote none
-        record = Record(**content)
-        _check(record)
-    except (TypeError, ValueError, AttributeError) as error:
-        raise ValueError(f"it is damaged: {error}") from None
-    except KeyError as error:
-        raise ValueError(f"it is damaged: it says nothing of {error}") from None
-    # Older versions took that of the content on one line.
-    if not is_untouched and checksum not in (None, _checksum(_written(content)), digest(content)):
-        raise ValueError("it was changed after it was written: its checksum is that of another content")
-    return record
+    return content
 
 
 def _is_untouched(text: str) -> bool:
@@ -245,6 +259,12 @@ def _written(content: Mapping[str, Any]) -> str:
 
 def _checksum(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _refuse_halves(text: str, content: Mapping[str, Any]) -> None:
+    """ValueError for half a character, which JSON can write as an escape and no page can hold."""
+    if "\\ud" in text or "\\uD" in text:
+        json.dumps(content, ensure_ascii=False).encode()
 
 
 def _refuse(constant: str) -> float:

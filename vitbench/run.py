@@ -174,7 +174,7 @@ def _train(identity: Identity, setting: Setting) -> Record:
     if checkpoint is None:
         _start(model, identity, setting)
     build.place(model, setting.device)
-    total = build.place(build.total_of(identity, model), setting.device)
+    total = build.total_of(identity, model).to(setting.device)
     engine = of_device(setting.engine, setting.device)
     examination = examine.of(identity, model, total, split, folder=keeper.folder)
     try:

@@ -87,7 +87,7 @@ def paired_t(first: Sequence[float], second: Sequence[float], *, confidence: flo
 def deviation(numbers: Sequence[float]) -> float:
     """Sample standard deviation of two numbers or more: n - 1 below."""
     mean = math.fsum(numbers) / len(numbers)
-    return math.sqrt(math.fsum((one - mean) ** 2 for one in numbers) / (len(numbers) - 1))
+    return math.hypot(*(one - mean for one in numbers)) / math.sqrt(len(numbers) - 1)
 
 
 def spreads(numbers: Sequence[float], *, of: Sequence[float] = ()) -> bool:

@@ -140,7 +140,7 @@ def plain(model: str, bench: Bench, report: Report) -> Values:
     batches = plain_loop.loaded(on_cpu, batch=phase.batch_size, workers=workers, device=bench.device)
     ready = plain_loop.ready(on_cpu, batch=phase.batch_size, device=bench.device)
     loops = {
-        side: plain_loop.PlainLoop(build.model_of(one).to(bench.device), given, phase, bench.device)
+        side: plain_loop.PlainLoop(build.place(build.model_of(one), bench.device), given, phase, bench.device)
         for side, given in (("plain", batches), ("plain_on_a_ready_batch", ready))
     }
     count = 2 if bench.tiny else 200

@@ -67,9 +67,9 @@ class Bench:
 
     def learner(self, one: Identity) -> Learner:
         """Its learner on the training set."""
-        model = build.model_of(one)
-        total = build.place(build.total_of(one, model), self.device)
-        return Learner(build.place(model, self.device), total, self.data, one.phases[0], precision=one.precision)
+        model = build.place(build.model_of(one), self.device)
+        total = build.total_of(one, model).to(self.device)
+        return Learner(model, total, self.data, one.phases[0], precision=one.precision)
 
     def engine(self, name: str) -> Engine:
         """An engine; a tiny one compiles by tracing only, as a real compilation takes most of a minute."""

@@ -169,8 +169,9 @@ class _Rows:
         }
 
     def _sized(self, case: Case) -> Case:
-        """The case under which the size of a case's network is recorded, which terms are no part of."""
-        return costs.sized(self.paper, case.baseline, self.results) or case
+        """The case under which the size of a case's network is recorded: plain, or with its own terms."""
+        found = [costs.sized(self.paper, one, self.results) or case for one in (case.baseline, case)]
+        return next((one for one in found if self.results.of(one, Budget.PAPER, "params")), case)
 
     def _number_of_size(self, one: Case, metric: str) -> int | None:
         return self.numbers.add(one.id, metric, self.results.of(one, Budget.PAPER, metric).values())
