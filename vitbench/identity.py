@@ -27,7 +27,7 @@ OF_PROBES = {"": (), "linear": ("probe", "measure/linear", "measure/knn")}
 LATER = {"micro_batch": None, "pretraining": None, "probe": "", "knn": False, "judged": "student"}
 LATER_OF_PHASES = {"views": (), "turning": None}
 _VERSION = re.compile(r"^VERSION = (\d+)", re.MULTILINE)
-SEED = "\0seed"  # stands for a seed in a text that is cut there; nothing else has such a character
+SEED = "\0seed"  # stands for a seed in a text that is cut there
 QUICK_SIZE = 32  # H and W in pixels that the tiny networks are made for
 
 
@@ -97,10 +97,9 @@ class Identity:
     def under(self, seed: int) -> "Identity":
         """The same run under another seed, that of its pre-training too; what all seeds share is written out once."""
         other = replace(self, seed=seed, pretraining=self.pretraining and self.pretraining.under(seed))
-        shared = self._around_seeds
-        vars(other).update(
-            _around_seeds=shared, _text=json.dumps(seed).join(shared)
-        )  # where cached_property keeps them
+        kept = vars(other)  # where cached_property keeps them
+        kept["_around_seeds"] = self._around_seeds
+        kept["_text"] = json.dumps(seed).join(self._around_seeds)
         return other
 
     @cached_property

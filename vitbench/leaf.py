@@ -76,16 +76,6 @@ class Leaf:
         return self._declared.constants
 
     @property
-    def operations(self) -> frozenset[str]:
-        """Functions of the file that are augmentations."""
-        return self._declared.operations
-
-    @property
-    def imports(self) -> frozenset[str]:
-        """Dotted names that the file imports."""
-        return self._declared.imports
-
-    @property
     def _signature(self) -> declared.Signature | None:
         """Of `build`, where the file shows it."""
         return self._declared.signatures.get(self.attribute)

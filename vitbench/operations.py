@@ -4,6 +4,7 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
+from vitbench import declared
 from vitbench.errors import unknown
 from vitbench.leaf import Leaf
 
@@ -32,7 +33,7 @@ def _operations() -> dict[str, Leaf]:
     here = Path(__file__).parent
     files = {"vitbench.augment": here / "augment.py"}
     files |= {f"{AUGMENTATIONS}{one.stem}": one for one in sorted((here / "augmentations").glob("*.py"))}
-    inside = {module: Leaf("models", "", module, "", path).operations for module, path in files.items()}
+    inside = {module: declared.read(path.read_bytes()).operations for module, path in files.items()}
     return {name: Leaf("models", name, one, name, files[one]) for one, names in inside.items() for name in names}
 
 
@@ -48,7 +49,7 @@ def modules_of(name: str) -> frozenset[str]:
     new = {find(name).module} - {"vitbench.augment"}
     while new:
         found |= new
-        files = {one: here / "augmentations" / f"{one.removeprefix(AUGMENTATIONS)}.py" for one in new}
-        imports = {inner for one, path in files.items() for inner in Leaf("models", "", one, "", path).imports}
+        files = [here / "augmentations" / f"{one.removeprefix(AUGMENTATIONS)}.py" for one in new]
+        imports = {inner for path in files for inner in declared.read(path.read_bytes()).imports}
         new = {one for one in imports if one.startswith(AUGMENTATIONS) and find_spec(one)} - found
     return frozenset(f"augmentations/{one.removeprefix(AUGMENTATIONS)}" for one in found)
