@@ -34,3 +34,22 @@ def test_what_is_there_when_a_process_ends_is_looked_through_no_more(was_enabled
     assert any(one is made for one in gc.get_objects())
     collector.leave()
     assert not any(one is made for one in gc.get_objects())
+
+
+def test_what_was_made_is_not_what_the_next_search_begins_with():
+    before = gc.isenabled()
+    gc.enable()
+    try:
+        with collector.paused():
+            made = [[] for _ in range(100)]
+        assert any(one is made for one in gc.get_objects(generation=2))
+    finally:
+        (gc.enable if before else gc.disable)()
+
+
+def test_what_somebody_froze_stays_frozen(was_enabled):
+    frozen = []
+    gc.freeze()
+    with collector.paused():
+        pass
+    assert not any(one is frozen for one in gc.get_objects())

@@ -14,7 +14,15 @@ def paused() -> Iterator[None]:
         yield
     finally:
         if was_enabled:
+            _call_old()
             gc.enable()
+
+
+def _call_old() -> None:
+    """Move what was made to the objects that are seldom searched, or the next search, of new ones, goes through it."""
+    if not gc.get_freeze_count():  # what somebody froze would thaw
+        gc.freeze()
+        gc.unfreeze()
 
 
 def leave() -> None:

@@ -10,7 +10,6 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
 
 from vitbench.errors import UserError
 
@@ -103,14 +102,9 @@ def half_width(spread: float, n: int, *, beside: int = 0, confidence: float = CO
         beside: of the difference of this mean from that of so many others, of which it is only known that they would
             spread alike.
     """
-    return _quantile(n - 1, confidence) * spread * math.sqrt(1 / n + (1 / beside if beside else 0.0))
+    from vitbench import student  # imports numpy
 
-
-@cache
-def _quantile(freedom: int, confidence: float) -> float:
-    from scipy.special import stdtrit
-
-    return float(stdtrit(freedom, (1 + confidence) / 2))
+    return student.quantile(confidence, n - 1) * spread * math.sqrt(1 / n + (1 / beside if beside else 0.0))
 
 
 def paired_bootstrap(

@@ -13,11 +13,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from vitbench import student
 from vitbench.compare import Z95
 from vitbench.statistics import CONFIDENCE, ROUNDING, deviation, half_width, spreads
 
 SEEDS, IMAGES = "seeds", "test images"
 RATE = 1 - CONFIDENCE  # share of the pairs said to be told apart that may be alike
+
+_erfc = np.vectorize(math.erfc, otypes=[float])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,20 +87,16 @@ def _of_images(mean: NDArray[np.float64], images: int | None) -> NDArray[np.floa
     """The score test of two shares, as if each side had images of its own."""
     if not images:
         return np.full((len(mean), len(mean)), math.nan)
-    from scipy.special import ndtr
-
     share = mean / 100
     common = (share[:, None] + share) / 2
     with np.errstate(invalid="ignore"):
         z = np.abs(share[:, None] - share) / np.sqrt(2 * common * (1 - common) / images)
     # All right on both sides, or none, is 0 / 0.
-    found: NDArray[np.float64] = 2 * ndtr(-np.nan_to_num(z, nan=0.0))
+    found: NDArray[np.float64] = _erfc(np.nan_to_num(z, nan=0.0) / math.sqrt(2))
     return found
 
 
 def _welch(sides: Sequence[Sequence[float]]) -> NDArray[np.float64]:
-    from scipy.special import stdtr
-
     n = np.array([len(one) for one in sides])
     mean = np.array([statistics.fmean(one) for one in sides])
     spread = np.array([spreads(one) for one in sides])
@@ -107,7 +106,7 @@ def _welch(sides: Sequence[Sequence[float]]) -> NDArray[np.float64]:
     difference = np.abs(mean[:, None] - mean)
     with np.errstate(invalid="ignore", divide="ignore"):
         freedom = both**2 / ((error**2 / (n - 1))[:, None] + error**2 / (n - 1))
-        p: NDArray[np.float64] = 2 * stdtr(freedom, -difference / np.sqrt(both))
+        p = student.two_sided(difference / np.sqrt(both), freedom)
     # Nothing tells how far chance would go; what is the same up to rounding does not differ.
     same = difference <= ROUNDING * np.maximum(np.abs(mean)[:, None], np.abs(mean))
     neither = ~(spread[:, None] | spread)
