@@ -41,6 +41,23 @@ def test_a_campaign_ends_with_what_was_done_what_is_missing_and_a_report(capsys,
     assert len(executed) == 2
 
 
+def test_shards_do_each_run_once(capsys, tmp_path, executed):
+    what = ("campaign", "floros2024/4.1/vit", "floros2024/4.1/cvt", "--runs", str(tmp_path))
+    for number in (1, 2):
+        code, out, _ = run_cli(capsys, *what, "--shard", f"{number}/2")
+        assert (code, len(executed)) == (0, 2 * number)
+        assert "campaign: 2 done\nruns that are missing: 0\n" in out
+    assert len({one.key for one in executed}) == 4
+    assert {one.model for one in executed[:2]} != {one.model for one in executed[2:]}
+
+
+def test_a_shard_may_be_empty(capsys, tmp_path, executed):
+    code, out, _ = run_cli(capsys, "campaign", ONE, "--runs", str(tmp_path), "--shard", "2/2")
+    assert code == 0
+    assert "campaign: nothing was done\nruns that are missing: 0\n" in out
+    assert not executed
+
+
 def test_a_limit_too_short_for_anything_leaves_everything(capsys, tmp_path, executed):
     code, out, _ = run_cli(capsys, "campaign", ONE, "--runs", str(tmp_path), "--time-limit", "1s")
     assert code == 12
@@ -68,6 +85,7 @@ def test_an_interrupted_campaign_says_that_it_goes_on(capsys, tmp_path, executed
     [
         (["floros2024/9"], "unknown case or part of one 'floros2024/9'"),
         ([ONE, "--jobs", "0"], "--jobs is a number of processes, at least 1, got 0"),
+        ([ONE, "--shard", "3/2"], "--shard is one part of several, such as 2/4"),
         ([ONE, "--time-limit", "soon"], "--time-limit is a time such as"),
         ([ONE, "--gpu"], "--gpu: torch sees no GPU"),
     ],

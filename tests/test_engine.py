@@ -219,7 +219,8 @@ def _no_compiled_code():
 
 def compiling(test):
     """Without code that an earlier test compiled; torch warns of what it does itself while it compiles."""
-    return pytest.mark.filterwarnings("ignore:.*a leaf Tensor")(pytest.mark.usefixtures("_no_compiled_code")(test))
+    quiet = pytest.mark.filterwarnings("ignore:.*a leaf Tensor", "ignore:Guards may run slower on Python 3.13.0")
+    return quiet(pytest.mark.usefixtures("_no_compiled_code")(test))
 
 
 @compiling

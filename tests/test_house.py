@@ -175,6 +175,7 @@ def test_options_are_those_that_were_agreed(pytester):
         "--report",
         "--runs",
         "--seeds",
+        "--shard",
         "--time-limit",
         "--update-baselines",
         "--weights",

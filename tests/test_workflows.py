@@ -104,6 +104,29 @@ def test_each_gpu_has_one_job_at_a_time_and_none_is_cut_off_for_another():
     (job,) = [job for _, _, job in jobs() if "self-hosted" in job["runs-on"]]
     assert job["runs-on"][:2] == ["self-hosted", "gpu"]
     assert job["concurrency"] == {"group": job["runs-on"][2], "cancel-in-progress": False}
+    assert job["runs-on"][2] == "${{ matrix.gpu }}"
+    assert not job["strategy"]["fail-fast"]
+
+
+def test_jobs_of_several_gpus_share_the_cases(tmp_path):
+    (job,) = [job for _, _, job in jobs() if "self-hosted" in job["runs-on"]]
+    assert job["env"]["JOB_INDEX"] == "${{ strategy.job-index }}"
+    assert job["env"]["JOBS"] == "${{ strategy.job-total }}"
+    (step,) = [step for step in job["steps"] if step.get("id") == "suite"]
+    (tmp_path / ".ci").mkdir()
+    (tmp_path / ".ci/gpu").write_text('echo "shard $SHARD"')
+    said = [
+        subprocess.run(
+            ["bash", "-c", step["run"]],
+            cwd=tmp_path,
+            env=os.environ | {"JOB_INDEX": index, "JOBS": "3"},
+            text=True,
+            check=True,
+            capture_output=True,
+        ).stdout
+        for index in "012"
+    ]
+    assert said == ["shard 1/3\n", "shard 2/3\n", "shard 3/3\n"]
 
 
 def test_artefacts_are_uploaded_whatever_came_out():
@@ -180,6 +203,7 @@ def job(tmp_path, monkeypatch):
 
     Args of it:
         codes: with which the suite ends, each time; none: the suite itself runs.
+        shard: which part of the cases; empty: all.
         packages: what pip lists, which takes it seconds; None: what it does list.
     """
     if subprocess.run(["git", "rev-parse", "HEAD:vitbench"], cwd=ROOT, check=False, capture_output=True).returncode:
@@ -192,7 +216,7 @@ def job(tmp_path, monkeypatch):
         path.write_text(f"#!/usr/bin/env bash\n{text}\n")
         path.chmod(0o755)
 
-    def run(*, codes=(), select="nothing", collect=False, packages=None):
+    def run(*, codes=(), select="nothing", collect=False, packages=None, shard=""):
         put("python", f"echo {packages}" if packages else f'exec "{sys.executable}" "$@"')
         more = " --collect-only -q" if collect else ""
         put("pytest", f'exec "{sys.executable}" -m pytest -p no:cacheprovider "$@"{more}')
@@ -215,6 +239,7 @@ def job(tmp_path, monkeypatch):
             "PRECISION": "fp32",
             "TIME_LIMIT": "5m",
             "DEVICE": "",
+            "SHARD": shard,
             "PAUSE": "0",
             "OUT": str(tmp_path / "out"),
             "VITBENCH_CACHE": str(tmp_path / "cache"),
@@ -256,6 +281,23 @@ def test_only_the_machines_fault_is_tried_again_and_each_verdict_has_its_end(job
     assert [line.split()[1] for line in called if line.startswith("vitbench")] == ["pack", *["export"] * 3]
     assert (tmp_path / "output").read_text() == f"code={codes[-1]}\n"
     assert (tmp_path / "step.md").read_text() == "verdict\n"
+
+
+@pytest.mark.parametrize(
+    ("shard", "code", "said"), [("1/2", 5, "::error::nothing"), ("2/2", 0, "::notice::more runners")]
+)
+def test_a_shard_may_be_empty_but_for_the_first(job, shard, code, said):
+    result, text = job(codes=[5], packages="torch==2.11.0", shard=shard)
+    assert result == code
+    assert said in text
+
+
+def test_shards_of_a_job_are_all_of_what_it_selects(job):
+    cases = [
+        re.findall(r"\[(.+)\]", job(select="drloc and 4.1", collect=True, shard=one)[1]) for one in ("1/2", "2/2", "")
+    ]
+    assert all(cases)
+    assert sorted(cases[0] + cases[1]) == sorted(cases[2])
 
 
 def test_what_a_job_left_is_found_by_the_next_and_what_is_old_goes(job, tmp_path):

@@ -21,6 +21,7 @@ from vitbench.case import Case
 from vitbench.errors import DataAbsent, UserError
 from vitbench.forecast import forecast, shown
 from vitbench.session import Session
+from vitbench.shard import parse
 
 # Set for a process that --jobs starts: the seconds that it has. Beginning and end are told by the one that started it.
 CHILD = "VITBENCH_CAMPAIGN"
@@ -40,6 +41,7 @@ def add(commands: "Commands") -> None:
     add_training(command)
     command.add_argument("--seeds", type=int, default=1, metavar="N", help="train each case with N seeds (default: 1)")
     command.add_argument("--jobs", type=int, default=1, metavar="N", help="runs side by side (default: 1)")
+    command.add_argument("--shard", metavar="I/N", help="the part I of N of these, for machines that share")
     command.add_argument("--dry-run", action="store_true", help="say what would be done, in order, and do nothing")
     command.set_defaults(command=_campaign, goes_on=True, fresh=False)
 
@@ -50,6 +52,9 @@ def _campaign(options: argparse.Namespace) -> int:
     require_gpu(options)
     session = session_of(options)
     cases = chosen(session.options.selection.cases(session.papers.values()), options.what)
+    if options.shard is not None:
+        mine = parse(options.shard).trained(session, [case for _, case in cases])
+        cases = [(place, case) for place, case in cases if case.id in mine]
     if CHILD in os.environ:
         _end_with_parent()
         session.options = replace(session.options, deadline=time.monotonic() + float(os.environ[CHILD]))

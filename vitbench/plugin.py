@@ -27,6 +27,7 @@ from vitbench.papers import data_folder
 from vitbench.recording import WHICH, Update
 from vitbench.selection import Selection, sizes, timings, trained
 from vitbench.session import Session
+from vitbench.shard import Shard, parse
 
 CASES: dict[str, Callable[[Session, list[Case]], list[Case]]] = {
     "accuracy_case": lambda session, cases: cases,
@@ -106,6 +107,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add("--engine", choices=ENGINES, help="how steps are taken (default: eager; with --gpu graph, a captured step)")
     add("--micro-batch", type=int, metavar="N", help="where a batch does not fit: N images at once, the same batch")
     add("--time-limit", metavar="TIME", help="such as 8m: the missing runs in order of worth, saved when it is over")
+    add(
+        "--shard",
+        metavar="I/N",
+        help="of the selected cases the part I of N, the same on every machine; what shares runs is in one part",
+    )
     add("--fresh", action="store_true", help="begin anew: train again although there are records or checkpoints")
     add("--fail-on-missing", action="store_true", help="fail where nothing was recorded to compare with")
     add(
@@ -131,6 +137,7 @@ def pytest_configure(config: pytest.Config) -> None:
     try:
         made = _options(config)
         made.check()
+        shard = None if options.shard is None else parse(options.shard)
         report = _report(options.report, made)
         update = None if hasattr(config, "workerinput") else _update(config)
     except UserError as error:
@@ -138,6 +145,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[SESSION] = Session(made, tell=_progress(config))
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(Ending(config.stash[SESSION], report, update), "vitbench.ending")
+    if shard is not None:
+        config.pluginmanager.register(OnePart(config.stash[SESSION], shard), "vitbench.shard")
     if getattr(options, "dist", None) == "load" and any("benchmarks" in one for one in config.args):
         # Cases of one model share runs: on one worker none waits for another's.
         config.pluginmanager.register(OneWorkerPerModel(), "vitbench.scheduling")
@@ -295,6 +304,34 @@ def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
     """Does a case, notes what came out, and fails the test where it got worse."""
     yield Bench(request, request.config.stash[SESSION])
     machine.free_gpu()
+
+
+class OnePart:
+    """Leaves the session one part of the cases that everything else selects."""
+
+    def __init__(self, session: Session, shard: Shard) -> None:
+        self.session = session
+        self.shard = shard
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
+        """Deselect the other parts; tests that are no cases stay."""
+        cases = [case for case in map(_trained, items) if case is not None]
+        trained = self.shard.trained(self.session, cases)
+        others = [item.nodeid for item in items if is_case(item.nodeid) and _trained(item) is None]
+        dealt = self.shard.dealt(others)
+
+        def is_mine(item: pytest.Item) -> bool:
+            case = _trained(item)
+            return not is_case(item.nodeid) or item.nodeid in dealt or (case is not None and case.id in trained)
+
+        left = [item for item in items if not is_mine(item)]
+        items[:] = [item for item in items if is_mine(item)]
+        config.hook.pytest_deselected(items=left)
+
+    def pytest_report_collectionfinish(self) -> str:
+        """Say that this is not all."""
+        return f"vitbench: shard {self.shard} of the selected cases"
 
 
 class OneWorkerPerModel:

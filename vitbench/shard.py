@@ -1,0 +1,85 @@
+"""A part of the selected cases, where several machines or jobs divide them: `--shard 2/4`.
+
+Every machine works out the same parts, from the cases alone. What shares a run is in one part, so that no two train
+the same; the parts are alike in how many images their trainings see, as far as what shares runs allows.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from vitbench import identity, leaves
+from vitbench.case import Budget, Case
+from vitbench.errors import UserError
+from vitbench.session import Session
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shard:
+    """One part of several.
+
+    Attributes:
+        number: which, from 1.
+        of: how many there are.
+    """
+
+    number: int
+    of: int
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.of}"
+
+    def trained(self, session: Session, cases: Iterable[Case]) -> set[str]:
+        """Ids of the cases of this part, of those that are trained."""
+        loads, mine = [0] * self.of, set()
+        for work, ids in sorted(_groups(session, cases), key=lambda group: (-group[0], group[1])):
+            lightest = loads.index(min(loads))
+            loads[lightest] += work
+            if lightest == self.number - 1:
+                mine.update(ids)
+        return mine
+
+    def dealt(self, names: Iterable[str]) -> set[str]:
+        """What is in this part of things that share nothing and take about the same time."""
+        return set(sorted(names)[self.number - 1 :: self.of])
+
+
+def parse(text: str) -> Shard:
+    """What `--shard` says.
+
+    Raises:
+        UserError: if it is no part of several.
+    """
+    found = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text.strip(), re.ASCII)
+    number, of = map(int, found.groups()) if found else (0, 0)
+    if not 1 <= number <= of:
+        raise UserError(f"--shard is one part of several, such as 2/4, the second of four, got {text!r:.40}")
+    return Shard(number=number, of=of)
+
+
+def _groups(session: Session, cases: Iterable[Case]) -> list[tuple[int, Sequence[str]]]:
+    """Cases of which no two groups share a run: images that its trainings see, and ids, sorted."""
+    from scipy.cluster.hierarchy import DisjointSet
+
+    budget, seed = session.options.budget, session.options.first_seed
+    works: dict[str, int] = {}
+    runs: dict[str, list[str]] = {}
+    for case in cases:
+        for one in case.needed(budget):
+            key = session.run_of(one, seed).key
+            works[key] = _work(one, budget)
+            runs.setdefault(case.id, []).append(key)
+    sharing = DisjointSet(works)
+    for first, *others in runs.values():
+        for other in others:
+            sharing.merge(first, other)
+    return [
+        (sum(works[key] for key in group), sorted(name for name, keys in runs.items() if keys[0] in group))
+        for group in sharing.subsets()
+    ]
+
+
+def _work(case: Case, budget: Budget) -> int:
+    """Images that a run sees; of a folder of somebody's, whose size nobody knows here, epochs."""
+    images = leaves.find("datasets", case.dataset).constants.get("TRAIN") or 1
+    return max(1, int(images) * sum(phase.epochs for phase in identity.phases_of(case, budget)))
