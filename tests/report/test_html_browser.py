@@ -101,6 +101,19 @@ def test_columns_are_sorted_as_numbers_and_as_text_both_ways(browser, page):
     assert found["objective1"][1] == sorted(found["objective1"][1]) == found["objective2"][1][::-1]
 
 
+def test_columns_of_numbers_stand_at_the_right_and_each_row_says_its_table(browser, page):
+    script = """
+        const align = node => getComputedStyle(node).textAlign;
+        const cells = [...one("#cells tbody tr").children];
+        const found = all("#cells thead th").map((node, place) => [node.dataset.name, align(cells[place])]);
+        return [found, column("table")];"""
+    aligned, tables = answer(browser, page, script)
+    assert {name for name, side in aligned if side == "end"} == {
+        name for name, (_, number) in COLUMNS.items() if number
+    }
+    assert all(tables)
+
+
 def test_searching_and_filtering_leave_the_rows_that_match_and_count_them(browser, page):
     script = """
         const state = () => [all("#cells tbody tr").map(row => row.textContent), one("#count").textContent];
