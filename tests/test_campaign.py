@@ -117,6 +117,65 @@ def test_each_seed_is_a_run_and_one_seed_is_completed_first(tmp_path):
 # Choosing
 
 
+@pytest.fixture
+def accuracies(executed, monkeypatch):
+    """Runs whose accuracy depends on them; returns the list of what was run, and a function that says how."""
+    from vitbench import run
+
+    execute = run.execute
+
+    def say(accuracy):
+        def varied(identity, setting, *, fresh=False):
+            executed.measurements["run"] = {"accuracy": accuracy(identity.objective.names[-1], identity.seed)}
+            return execute(identity, setting, fresh=fresh)
+
+        monkeypatch.setattr(run, "execute", varied)
+        return executed
+
+    return say
+
+
+def seeds_of(runs, term):
+    return sorted(one.seed for one in runs if one.objective.names[-1] == term)
+
+
+@pytest.mark.parametrize(
+    ("gains", "expected"),
+    [
+        ((2.0, 2.1, 1.9, 0.0, 0.0), 3),  # t = 34.6 with two degrees of freedom
+        ((0.5, -0.5, 0.0, 0.0, 0.0), 5),  # never known
+        ((2.0, 0.0, 2.0, 2.0, 2.0), 5),
+    ],
+)
+def test_seeds_are_added_to_pairs_until_the_sign_of_the_gain_is_known(tmp_path, accuracies, gains, expected):
+    runs = accuracies(lambda term, seed: 90.0 + (0.0 if term == "ce" else gains[seed]))
+    made = campaign(session_of(tmp_path, seeds=3, most_seeds=5), cases=(PLAIN, DRLOC))
+    assert made.work() == []
+    for term in ("ce", "drloc"):
+        assert seeds_of(runs, term) == list(range(expected))
+
+
+def test_seeds_are_added_to_what_needs_them_alone(tmp_path, accuracies):
+    gains = {"ce": (0.0, 0.0, 0.0, 0.0), "drloc": (3.0, 3.1, 2.9, 0.0), "me": (1.0, -1.0, 0.0, 0.0)}
+    runs = accuracies(lambda term, seed: 90.0 + gains[term][seed])
+    campaign(session_of(tmp_path, seeds=3, most_seeds=4)).work()
+    assert seeds_of(runs, "drloc") == [0, 1, 2]
+    assert seeds_of(runs, "me") == seeds_of(runs, "ce") == [0, 1, 2, 3]
+
+
+def test_an_added_seed_that_is_lost_is_not_tried_again(tmp_path, accuracies):
+    def accuracy(term, seed):
+        if seed == 3:
+            raise NonFinite("nan")
+        return 90.0 + (-1) ** seed * (term != "ce")
+
+    runs = accuracies(accuracy)
+    made = campaign(session_of(tmp_path, seeds=3, most_seeds=5), cases=(PLAIN, DRLOC))
+    assert {one.identity.seed for one in made.work()} == {3}
+    assert {one.seed for one in runs} == {0, 1, 2}
+    assert sorted(made.tried.values()).count("lost") == 2
+
+
 def test_patterns_choose_by_parts_of_ids_and_the_first_counts():
     cases = [PLAIN, DRLOC, replace(DRLOC, table="2", dataset="cifar10"), replace(DRLOC, table="2", dataset="cifar100")]
     found = chosen(cases, ["mine/2/*/cifar10", "mine"])

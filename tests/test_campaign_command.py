@@ -85,6 +85,8 @@ def test_an_interrupted_campaign_says_that_it_goes_on(capsys, tmp_path, executed
     [
         (["floros2024/9"], "unknown case or part of one 'floros2024/9'"),
         ([ONE, "--jobs", "0"], "--jobs is a number of processes, at least 1, got 0"),
+        ([ONE, "--seeds", "many"], "--seeds is a number of trainings, auto, or auto:CAP, got 'many'"),
+        ([ONE, "--seeds", "0"], "--seeds is a number of trainings, at least 1 and at most 1000, got 0"),
         ([ONE, "--shard", "3/2"], "--shard is one part of several, such as 2/4"),
         ([ONE, "--time-limit", "soon"], "--time-limit is a time such as"),
         ([ONE, "--gpu"], "--gpu: torch sees no GPU"),

@@ -121,7 +121,7 @@ def _pairs(session: Session, history: History, cases: Sequence[tuple[int, Case]]
     planned: dict[str, Planned | None] = {}  # None where it is done
     pairs: dict[tuple[str, ...], Pair] = {}
     for place, case in cases:
-        for seed in session.options.sure_seeds:
+        for seed in session.seeds_of(case):
             runs = [_planned(session, history, one, seed, planned) for one in case.needed(session.options.budget)]
             missing = [one for one in runs if one is not None]
             if missing:

@@ -39,7 +39,8 @@ def add(commands: "Commands") -> None:
     add_selection(command)
     add_places(command)
     add_training(command)
-    command.add_argument("--seeds", type=int, default=1, metavar="N", help="train each case with N seeds (default: 1)")
+    text = "train each case with N seeds (default: 1); auto, or auto:CAP, until the sign of its gain is known"
+    command.add_argument("--seeds", default="1", metavar="N", help=text)
     command.add_argument("--jobs", type=int, default=1, metavar="N", help="runs side by side (default: 1)")
     command.add_argument("--shard", metavar="I/N", help="the part I of N of these, for machines that share")
     command.add_argument("--dry-run", action="store_true", help="say what would be done, in order, and do nothing")

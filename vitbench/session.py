@@ -176,6 +176,25 @@ class Session:
                 return records, plain, None
             records, plain = records + added[0], plain + added[1]
 
+    def seeds_of(self, case: Case) -> list[int]:
+        """Seeds that a case is to be trained with, as far as what is done tells which are added."""
+        seeds = list(self.options.sure_seeds)
+        if self.options.most_seeds is None or case.is_baseline:
+            return seeds
+        while True:
+            records, plain = self._read(case, seeds), self._read(case.baseline, seeds)
+            more = 0
+            if len(records) == len(plain) == len(seeds):
+                more, _ = self.judge.seeds(case, records, plain)
+            if not more:
+                return seeds
+            seeds = list(self.options.all_seeds)[: len(seeds) + more]
+
+    def _read(self, case: Case, seeds: Sequence[int]) -> list[Record]:
+        """The records that there are."""
+        found = (self.store.read(self.run_of(case, seed)) for seed in seeds)
+        return [record for record in found if record is not None]
+
     def _trained(self, case: Case, seeds: Sequence[int]) -> tuple[tuple[Done, ...], tuple[Done, ...]]:
         """Records of a case under seeds, and those of its plain baseline."""
         # The baseline first, so that an interrupted night leaves whole pairs.

@@ -31,7 +31,8 @@ class Shard:
 
     def trained(self, session: Session, cases: Iterable[Case]) -> set[str]:
         """Ids of the cases of this part, of those that are trained."""
-        loads, mine = [0] * self.of, set()
+        loads = [0] * self.of
+        mine: set[str] = set()
         for work, ids in sorted(_groups(session, cases), key=lambda group: (-group[0], group[1])):
             lightest = loads.index(min(loads))
             loads[lightest] += work
