@@ -54,31 +54,6 @@ def test_k_paper_and_model_selects_that_model(suite):
     assert {name.split("/")[2] for name in names} == {"vit"}
 
 
-def test_shards_are_all_of_what_is_selected_each_case_once(suite):
-    arguments = ("-k", "drloc and not test_speed", "--all-rows")
-    parts = [collected(suite, *arguments, "--shard", f"{number}/3") for number in (1, 2, 3)]
-    assert all(parts)
-    assert sorted(name for part in parts for name in part) == sorted(collected(suite, *arguments))
-    plain = [{(*name.split("/")[2:3], *name.split("/")[4:]) for name in only_accuracy(part)} for part in parts]
-    assert sum(map(len, plain)) == len(set().union(*plain))  # what has one plain baseline is in one shard
-
-
-def test_a_shard_says_so_and_leaves_tests_alone_that_are_no_cases(suite, pytester):
-    pytester.makepyfile(**{"benchmarks/test_mine": "def test_mine(): ..."})
-    for number in (1, 2):
-        result = suite("--collect-only", "-q", "-k", "mine or 4.1/vit/ce/", "--shard", f"{number}/2")
-        assert "benchmarks/test_mine.py::test_mine" in result.outlines
-        assert len(ids(result)) == (number == 1)
-    result = suite("--collect-only", "-k", "4.1/vit/ce/", "--shard", "1/2")
-    result.stdout.fnmatch_lines(["*vitbench: shard 1/2 of the selected cases*"])
-
-
-def test_a_shard_of_nothing_ends_as_a_selection_of_nothing_does(suite):
-    arguments = ("-k", "4.1/vit/ce/", "--collect-only", "-q")
-    assert suite(*arguments, "--shard", "1/2").ret == pytest.ExitCode.OK
-    assert suite(*arguments, "--shard", "2/2").ret == pytest.ExitCode.NO_TESTS_COLLECTED
-
-
 def test_the_command_that_repeats_a_case_selects_no_other(suite):
     options = Options(selection=Selection(budget=Budget.SHORT))
     name = "floros2024/4.1/vit/ce+0.1drloc/cifar10"  # which that on cifar100 begins with

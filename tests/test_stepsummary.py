@@ -36,7 +36,7 @@ def step(tmp_path, monkeypatch):
 
 
 def write(payloads, tmp_path, **changes):
-    plain = {"failures": [], "budget": "short", "problems": [], "interrupted": False}
+    plain = {"failures": [], "scope": "short budget", "problems": [], "interrupted": False}
     given = plain | changes
     return stepsummary.write(payloads, **{"code": exit_code(payloads, len(given["failures"]))} | given)
 

@@ -286,10 +286,11 @@ def test_only_the_machines_fault_is_tried_again_and_each_verdict_has_its_end(job
 @pytest.mark.parametrize(
     ("shard", "code", "said"), [("1/2", 5, "::error::nothing"), ("2/2", 0, "::notice::more runners")]
 )
-def test_a_shard_may_be_empty_but_for_the_first(job, shard, code, said):
+def test_a_shard_may_be_empty_but_for_the_first(job, tmp_path, shard, code, said):
     result, text = job(codes=[5], packages="torch==2.11.0", shard=shard)
     assert result == code
     assert said in text
+    assert (tmp_path / "output").read_text() == f"code={code}\n"
 
 
 def test_shards_of_a_job_are_all_of_what_it_selects(job):

@@ -50,11 +50,12 @@ def add(commands: "Commands") -> None:
 def _campaign(options: argparse.Namespace) -> int:
     if options.jobs < 1:
         raise UserError(f"--jobs is a number of processes, at least 1, got {options.jobs}")
+    shard = None if options.shard is None else parse(options.shard)
     require_gpu(options)
     session = session_of(options)
     cases = chosen(session.options.selection.cases(session.papers.values()), options.what)
-    if options.shard is not None:
-        mine = parse(options.shard).trained(session, [case for _, case in cases])
+    if shard is not None:
+        mine = shard.trained(session, [case for _, case in cases])
         cases = [(place, case) for place, case in cases if case.id in mine]
     if CHILD in os.environ:
         _end_with_parent()

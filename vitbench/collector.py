@@ -14,12 +14,12 @@ def paused() -> Iterator[None]:
         yield
     finally:
         if was_enabled:
-            _call_old()
+            _age()
             gc.enable()
 
 
-def _call_old() -> None:
-    """Move what was made to the objects that are seldom searched, or the next search, of new ones, goes through it."""
+def _age() -> None:
+    """Move what was made to the oldest generation: the next search is of the youngest, and goes through all of that."""
     if not gc.get_freeze_count():  # what somebody froze would thaw
         gc.freeze()
         gc.unfreeze()

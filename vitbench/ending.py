@@ -104,7 +104,7 @@ class Ending:
         """The tables, what was set aside, where the report is, and how an interrupted session goes on."""
         if not self.payloads and not (self.started and (self.interrupted or self.failures)):
             return
-        terminalreporter.section(f"vitbench, {self.session.options.budget} budget")
+        terminalreporter.section(f"vitbench, {self.session.options.scope}")
         for line in summary.lines(self.payloads):
             terminalreporter.write_line(line)
         told = [problem for one in self.payloads for problem in one["problems"]]
@@ -113,7 +113,7 @@ class Ending:
             self.payloads,
             code=self.code,
             failures=self.failures,
-            budget=self.session.options.budget,
+            scope=self.session.options.scope,
             problems=problems,
             interrupted=self.interrupted,
         )

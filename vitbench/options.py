@@ -35,6 +35,7 @@ class Options:
         update: which baselines the session records at its end, see `vitbench.recording.WHICH`; empty for none.
         machine: name of this machine, by which its timings were recorded; empty for none.
         recorded: folder of the recorded baselines, None for those that come along.
+        shard: which part of what is selected is done, such as "2/4", see `vitbench.shard`; empty for all of it.
     """
 
     selection: Selection = field(default_factory=Selection)
@@ -56,6 +57,12 @@ class Options:
     update: str = ""
     machine: str = ""
     recorded: Path | None = None
+    shard: str = ""
+
+    @property
+    def scope(self) -> str:
+        """What a session is of, in words."""
+        return f"{self.budget} budget" + (f", shard {self.shard}" if self.shard else "")
 
     @property
     def sure_seeds(self) -> range:

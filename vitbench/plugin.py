@@ -17,7 +17,8 @@ from vitbench import machine, recording, summary
 from vitbench.bench import Bench
 from vitbench.campaign import plan
 from vitbench.case import Budget, Case
-from vitbench.ending import Ending, is_case
+from vitbench.division import OnePart, OneWorkerPerModel, shard_of, trained_by
+from vitbench.ending import Ending
 from vitbench.errors import UserError
 from vitbench.forecast import forecast
 from vitbench.history import History
@@ -27,7 +28,6 @@ from vitbench.papers import data_folder
 from vitbench.recording import WHICH, Update
 from vitbench.selection import Selection, sizes, timings, trained
 from vitbench.session import Session
-from vitbench.shard import Shard, parse
 
 CASES: dict[str, Callable[[Session, list[Case]], list[Case]]] = {
     "accuracy_case": lambda session, cases: cases,
@@ -137,7 +137,7 @@ def pytest_configure(config: pytest.Config) -> None:
     try:
         made = _options(config)
         made.check()
-        shard = None if options.shard is None else parse(options.shard)
+        shard = shard_of(options)
         report = _report(options.report, made)
         update = None if hasattr(config, "workerinput") else _update(config)
     except UserError as error:
@@ -181,6 +181,7 @@ def _options(config: pytest.Config) -> Options:
         fail_on_missing=option.fail_on_missing,
         update=option.update_baselines or "",
         machine=option.machine or "",
+        shard=option.shard or "",
         recorded=None if option.recorded is None else folder(option.recorded, "--recorded"),
     )
 
@@ -266,7 +267,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Under a time limit, take the trainings in the order of a campaign: what is missing, in order of worth."""
     session = config.stash[SESSION]
-    cases = [case for case in map(_trained, items) if case is not None]
+    cases = [case for case in map(trained_by, items) if case is not None]
     if not cases or session.options.deadline == math.inf:
         return
     try:
@@ -276,7 +277,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         return  # in any order: the forecast says why
 
     def place(item: pytest.Item) -> int:
-        case = _trained(item)
+        case = trained_by(item)
         keys = [session.run_of(case, seed).key for seed in session.options.all_seeds] if case else []
         return min((order[key] for key in keys if key in order), default=-1)  # what is done, and no training, first
 
@@ -286,17 +287,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_report_collectionfinish(config: pytest.Config, items: Sequence[pytest.Item]) -> list[str]:
     """Say before it starts how much there is to do."""
     session = config.stash[SESSION]
-    cases = [case for case in map(_trained, items) if case is not None]
+    cases = [case for case in map(trained_by, items) if case is not None]
+    part: OnePart | None = config.pluginmanager.get_plugin("vitbench.shard")
+    selected = part.selected if part else cases
     try:
-        return [forecast(session, cases), *session.options.selection.left_out(cases)] if cases else []
+        return [forecast(session, cases), *session.options.selection.left_out(selected)] if cases else []
     except OSError as error:  # each case will say so too, and end with 12
         return [f"vitbench: no forecast: {summary.of_os_error(error, session.options.runs)}"]
-
-
-def _trained(item: pytest.Item) -> Case | None:
-    """The case that a test trains, if it trains one."""
-    case: Case | None = getattr(getattr(item, "callspec", None), "params", {}).get("accuracy_case")
-    return case
 
 
 @pytest.fixture
@@ -304,47 +301,3 @@ def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
     """Does a case, notes what came out, and fails the test where it got worse."""
     yield Bench(request, request.config.stash[SESSION])
     machine.free_gpu()
-
-
-class OnePart:
-    """Leaves the session one part of the cases that everything else selects."""
-
-    def __init__(self, session: Session, shard: Shard) -> None:
-        self.session = session
-        self.shard = shard
-
-    @pytest.hookimpl(trylast=True)
-    def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
-        """Deselect the other parts; tests that are no cases stay."""
-        cases = [case for case in map(_trained, items) if case is not None]
-        trained = self.shard.trained(self.session, cases)
-        others = [item.nodeid for item in items if is_case(item.nodeid) and _trained(item) is None]
-        dealt = self.shard.dealt(others)
-
-        def is_mine(item: pytest.Item) -> bool:
-            case = _trained(item)
-            return not is_case(item.nodeid) or item.nodeid in dealt or (case is not None and case.id in trained)
-
-        left = [item for item in items if not is_mine(item)]
-        items[:] = [item for item in items if is_mine(item)]
-        config.hook.pytest_deselected(items=left)
-
-    def pytest_report_collectionfinish(self) -> str:
-        """Say that this is not all."""
-        return f"vitbench: shard {self.shard} of the selected cases"
-
-
-class OneWorkerPerModel:
-    """pytest-xdist: what shares runs goes to one worker."""
-
-    @pytest.hookimpl(optionalhook=True)
-    def pytest_xdist_make_scheduler(self, config: pytest.Config, log: Any) -> Any:
-        """Keep the cases of one paper and model together; leave every other test to itself."""
-        from xdist.scheduler import LoadScopeScheduling
-
-        class ByModel(LoadScopeScheduling):  # type: ignore[misc]
-            def _split_scope(self, nodeid: str) -> str:
-                parts = nodeid.partition("[")[2].split("/")
-                return f"{parts[0]}/{parts[2]}" if is_case(nodeid) else nodeid
-
-        return ByModel(config, log)

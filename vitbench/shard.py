@@ -4,8 +4,9 @@ Every machine works out the same parts, from the cases alone. What shares a run 
 the same; the parts are alike in how many images their trainings see, as far as what shares runs allows.
 """
 
+import heapq
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from vitbench import identity, leaves
@@ -31,12 +32,12 @@ class Shard:
 
     def trained(self, session: Session, cases: Iterable[Case]) -> set[str]:
         """Ids of the cases of this part, of those that are trained."""
-        loads = [0] * self.of
+        loads = [(0, number) for number in range(1, self.of + 1)]
         mine: set[str] = set()
         for work, ids in sorted(_groups(session, cases), key=lambda group: (-group[0], group[1])):
-            lightest = loads.index(min(loads))
-            loads[lightest] += work
-            if lightest == self.number - 1:
+            load, lightest = loads[0]
+            heapq.heapreplace(loads, (load + work, lightest))
+            if lightest == self.number:
                 mine.update(ids)
         return mine
 
@@ -58,10 +59,8 @@ def parse(text: str) -> Shard:
     return Shard(number=number, of=of)
 
 
-def _groups(session: Session, cases: Iterable[Case]) -> list[tuple[int, Sequence[str]]]:
+def _groups(session: Session, cases: Iterable[Case]) -> list[tuple[int, list[str]]]:
     """Cases of which no two groups share a run: images that its trainings see, and ids, sorted."""
-    from scipy.cluster.hierarchy import DisjointSet
-
     budget, seed = session.options.budget, session.options.first_seed
     works: dict[str, int] = {}
     runs: dict[str, list[str]] = {}
@@ -70,17 +69,17 @@ def _groups(session: Session, cases: Iterable[Case]) -> list[tuple[int, Sequence
             key = session.run_of(one, seed).key
             works[key] = _work(one, budget)
             runs.setdefault(case.id, []).append(key)
-    sharing = DisjointSet(works)
-    for first, *others in runs.values():
-        for other in others:
-            sharing.merge(first, other)
-    return [
-        (sum(works[key] for key in group), sorted(name for name, keys in runs.items() if keys[0] in group))
-        for group in sharing.subsets()
-    ]
+    sharing: dict[str, set[str]] = {}  # by run, those of its group
+    for keys in runs.values():
+        joined = set(keys).union(*(sharing.get(key, ()) for key in keys))
+        sharing.update(dict.fromkeys(joined, joined))
+    ids: dict[str, list[str]] = {}
+    for name, keys in sorted(runs.items()):
+        ids.setdefault(min(sharing[keys[0]]), []).append(name)
+    return [(sum(works[key] for key in sharing[first]), names) for first, names in ids.items()]
 
 
 def _work(case: Case, budget: Budget) -> int:
-    """Images that a run sees; of a folder of somebody's, whose size nobody knows here, epochs."""
+    """Images that a run sees; epochs, where a data set does not say how many it has."""
     images = leaves.find("datasets", case.dataset).constants.get("TRAIN") or 1
     return max(1, int(images) * sum(phase.epochs for phase in identity.phases_of(case, budget)))

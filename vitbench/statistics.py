@@ -99,6 +99,7 @@ def half_width(spread: float, n: int, *, beside: int = 0, confidence: float = CO
 
     Args:
         spread: their sample standard deviation.
+        n: two or more.
         beside: of the difference of this mean from that of so many others, of which it is only known that they would
             spread alike.
     """

@@ -43,7 +43,7 @@ def write(
     *,
     code: int | None,
     failures: Sequence[str],
-    budget: str,
+    scope: str,
     problems: Sequence[str],
     interrupted: bool,
 ) -> list[str]:
@@ -52,13 +52,14 @@ def write(
     Args:
         code: of the session's end, None for pytest's own.
         failures: a line for each failed test that no outcome explains, such as of a loss that became NaN.
+        scope: of the session, such as "quick budget".
         problems: what was set aside, and the like.
     """
     name = os.environ.get(VARIABLE)
     if not name:
         return []
     path = Path(name)
-    head = verdict(payloads, code=code, failures=len(failures), budget=budget, interrupted=interrupted)
+    head = verdict(payloads, code=code, failures=len(failures), scope=scope, interrupted=interrupted)
     try:
         page = _Page(LIMIT - (path.stat().st_size if path.exists() else 0))
         _fill(page, head, payloads, failures, problems)
@@ -69,7 +70,7 @@ def write(
     return [] if page.content else [f"no step summary: {path} is full with what this step wrote before"]
 
 
-def verdict(payloads: Sequence[Payload], *, code: int | None, failures: int, budget: str, interrupted: bool) -> str:
+def verdict(payloads: Sequence[Payload], *, code: int | None, failures: int, scope: str, interrupted: bool) -> str:
     """The first line: the verdict and what was counted."""
     word = WORDS[code] if code else "failed" if failures else "pass"
     counts = Counter(one["exit"] for one in payloads)
@@ -80,7 +81,7 @@ def verdict(payloads: Sequence[Payload], *, code: int | None, failures: int, bud
     shown = f"{word} (exit code {code})" if code else word
     first = f"interrupted, so far {shown}" if interrupted else shown
     parts.insert(0, _counted(len(payloads), "case"))
-    return f"## vitbench: {first}: {', '.join(parts)}; {cached} read from records; {budget} budget"
+    return f"## vitbench: {first}: {', '.join(parts)}; {cached} read from records; {scope}"
 
 
 def _counted(number: int, noun: str) -> str:

@@ -6,7 +6,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-DEPTH = 40  # of the continued fraction: twice as deep, it gives the same to 1e-12 up to 20,000 degrees of freedom
+DEPTH = 40  # of the continued fraction: twice as deep, it gives the same to 2e-12 up to 20,000 degrees of freedom
 STEPS = 100  # of Newton's method, at most; 95 % takes ten, of one degree of freedom
 
 _log_gamma = np.vectorize(math.lgamma, otypes=[float])
@@ -18,12 +18,15 @@ def two_sided(t: ArrayLike, freedom: ArrayLike) -> NDArray[np.float64]:
     I is the regularized incomplete beta function, by its continued fraction (DLMF 8.17.22), which is good below the
     mean of the distribution; above it I_x(a, b) = 1 - I_(1-x)(b, a).
 
+    Right to 1e-12 of the chance up to 1,000 degrees of freedom, and to 1e-10 up to 20,000.
+
     Args:
         t: of any shape; NaN has a chance of NaN.
         freedom: degrees of freedom, above 0 and no whole numbers need be; of a shape that fits.
     """
-    squared, freedom = np.broadcast_arrays(np.square(np.asarray(t, float)), np.asarray(freedom, float))
-    with np.errstate(divide="ignore", invalid="ignore"):
+    t, freedom = np.broadcast_arrays(np.asarray(t, float), np.asarray(freedom, float))
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        squared = t**2
         x, rest = freedom / (freedom + squared), 1 / (1 + freedom / squared)
         a = freedom / 2
         log_beta = _log_gamma(a) + math.lgamma(0.5) - _log_gamma(a + 0.5)
@@ -42,7 +45,7 @@ def two_sided(t: ArrayLike, freedom: ArrayLike) -> NDArray[np.float64]:
 
 @cache
 def quantile(confidence: float, freedom: float) -> float:
-    """The t that |T| stays below with this confidence, in (0, 1).
+    """The t that |T| stays below with this confidence, such as 0.95, for one degree of freedom or more.
 
     By Newton's method from 0: the chance above t falls ever more slowly, so each step stops short of the answer.
     """
@@ -52,6 +55,6 @@ def quantile(confidence: float, freedom: float) -> float:
         density = math.exp(log_scale - (freedom + 1) / 2 * math.log1p(t * t / freedom))
         step = (float(two_sided(t, freedom)) - (1 - confidence)) / (2 * density)
         t += step
-        if abs(step) <= 1e-14 * t:
+        if step <= 1e-14 * t:
             break
     return t
