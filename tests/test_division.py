@@ -4,6 +4,9 @@ import re
 
 import pytest
 
+from vitbench import published
+from vitbench.errors import DataBroken
+
 ID = re.compile(r"\[((?:floros|liu|tan|detkov|coquenet)20\d\d/[^\]]+)\]")
 
 
@@ -56,3 +59,30 @@ def test_a_shard_of_nothing_ends_as_a_selection_of_nothing_does(suite):
     arguments = ("-k", "4.1/vit/ce/", "--collect-only", "-q")
     assert suite(*arguments, "--shard", "1/2").ret == pytest.ExitCode.OK
     assert suite(*arguments, "--shard", "2/2").ret == pytest.ExitCode.NO_TESTS_COLLECTED
+
+
+def test_what_is_the_same_network_is_timed_by_one_shard(suite):
+    """The quick budget has one tiny network for all of a paper's of a kind."""
+    arguments = ("-k", "test_training and tan2024 and (cct_2_3x2 or cct_7_3x2) and /ce/")
+    parts = [collected(suite, *arguments, "--shard", f"{number}/2") for number in (1, 2)]
+    assert [len(part) for part in parts] == [2, 0]
+
+
+def test_a_test_that_is_named_twice_is_in_one_shard(suite):
+    arguments = ("--keep-duplicates", "benchmarks/test_size.py", "-k", "floros2024 and test_size")
+    parts = [collected(suite, *arguments, "--shard", f"{number}/2") for number in (1, 2)]
+    assert parts[0]
+    assert not set(parts[0]) & set(parts[1])
+
+
+@pytest.mark.parametrize("more", [(), ("--shard", "1/2"), ("--time-limit", "10m")])
+def test_weights_that_cannot_be_read_are_one_line_before_anything_starts(suite, monkeypatch, tmp_path, more):
+    def digest(path):
+        raise DataBroken("weights: torn; get them again")
+
+    monkeypatch.setattr(published, "find", lambda name, folder: tmp_path)
+    monkeypatch.setattr(published, "digest", digest)
+    chosen = ("--budget", "paper", "-k", "liu2021/5 and swin and test_accuracy", "--weights", str(tmp_path))
+    result = suite("--collect-only", *chosen, *more)
+    assert result.ret == pytest.ExitCode.OK
+    result.stdout.fnmatch_lines(["vitbench: no forecast: weights: torn; get them again"])

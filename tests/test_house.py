@@ -34,7 +34,7 @@ LATE_TORCH = {
     *("vitbench.arguments", "vitbench.campaign_command"),
 }
 # The plugin and its parts.
-PYTEST = {"vitbench.plugin", "vitbench.bench", "vitbench.ending"}
+PYTEST = {"vitbench.plugin", "vitbench.division", "vitbench.bench", "vitbench.ending"}
 # What a leaf may know of us.
 FOR_LEAVES = {
     *("vitbench.contracts", "vitbench.errors", "vitbench.adapter", "vitbench.archives"),

@@ -55,7 +55,7 @@ def _campaign(options: argparse.Namespace) -> int:
     session = session_of(options)
     cases = chosen(session.options.selection.cases(session.papers.values()), options.what)
     if shard is not None:
-        mine = shard.trained(session, [case for _, case in cases])
+        mine = shard.trained([case for _, case in cases], session.options.budget)
         cases = [(place, case) for place, case in cases if case.id in mine]
     if CHILD in os.environ:
         _end_with_parent()

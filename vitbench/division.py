@@ -5,23 +5,27 @@ from typing import Any
 
 import pytest
 
-from vitbench.case import Case
+from vitbench import identity
+from vitbench.case import Budget, Case
 from vitbench.ending import is_case
 from vitbench.errors import UserError
 from vitbench.session import Session
 from vitbench.shard import Shard, parse
 
+# What a test does with a case, by the name of its parameter.
+KINDS = {"accuracy_case": "run", "size_case": "size", "inference_case": "inference", "training_case": "training"}
 
-def case_of(item: pytest.Item) -> Case | None:
-    """The case that a test does; None for other people's tests."""
-    found = getattr(getattr(item, "callspec", None), "params", {}).values()
-    return next((value for value in found if isinstance(value, Case)), None)
+
+def case_of(item: pytest.Item) -> tuple[str, Case] | None:
+    """What a test does, "run", "size", "inference" or "training", and the case; None for other people's tests."""
+    found = getattr(getattr(item, "callspec", None), "params", {})
+    return next(((KINDS[name], one) for name, one in found.items() if name in KINDS and isinstance(one, Case)), None)
 
 
 def trained_by(item: pytest.Item) -> Case | None:
     """The case that a test trains, if it trains one."""
-    case: Case | None = getattr(getattr(item, "callspec", None), "params", {}).get("accuracy_case")
-    return case
+    kind, case = case_of(item) or ("", None)
+    return case if kind == "run" else None
 
 
 def shard_of(option: argparse.Namespace) -> Shard | None:
@@ -57,17 +61,28 @@ class OnePart:
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
         """Deselect the other parts; tests that are no cases stay."""
+        budget = self.session.options.budget
         self.selected = [case for case in map(trained_by, items) if case is not None]
-        trained = self.shard.trained(self.session, self.selected)
-        dealt = self.shard.dealt(item.nodeid for item in items if case_of(item) and trained_by(item) is None)
+        trained = self.shard.trained(self.selected, budget)
+        done = {item.nodeid: found for item in items if (found := case_of(item))}
+        dealt = self.shard.dealt(
+            {name: _measured(kind, case, budget) for name, (kind, case) in done.items() if kind != "run"}
+        )
 
         def is_mine(item: pytest.Item) -> bool:
-            case = trained_by(item)
-            return not case_of(item) or (item.nodeid in dealt if case is None else case.id in trained)
+            kind, case = done.get(item.nodeid, ("", None))
+            return case is None or (case.id in trained if kind == "run" else item.nodeid in dealt)
 
         left = [item for item in items if not is_mine(item)]
         items[:] = [item for item in items if is_mine(item)]
         config.hook.pytest_deselected(items=left)
+
+
+def _measured(kind: str, case: Case, budget: Budget) -> str:
+    """Key of what a test counts or times, whatever the machine: tiny networks stand for several of a paper."""
+    if kind == "size":
+        return identity.of_size(case).key
+    return identity.of_timing(case, kind=kind, budget=budget, precision="fp32", machine={}).key
 
 
 class OneWorkerPerModel:

@@ -273,7 +273,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     try:
         session.pace = History(session, cases).epoch_seconds
         order = {one.identity.key: number for number, one in enumerate(plan(session, [(0, case) for case in cases]))}
-    except OSError:
+    except (OSError, UserError):
         return  # in any order: the forecast says why
 
     def place(item: pytest.Item) -> int:
@@ -292,8 +292,9 @@ def pytest_report_collectionfinish(config: pytest.Config, items: Sequence[pytest
     selected = part.selected if part else cases
     try:
         return [forecast(session, cases), *session.options.selection.left_out(selected)] if cases else []
-    except OSError as error:  # each case will say so too, and end with 12
-        return [f"vitbench: no forecast: {summary.of_os_error(error, session.options.runs)}"]
+    except (OSError, UserError) as error:  # each case will say so too, and end with 12
+        reason = summary.of_os_error(error, session.options.runs) if isinstance(error, OSError) else error
+        return [f"vitbench: no forecast: {reason}"]
 
 
 @pytest.fixture

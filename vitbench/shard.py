@@ -6,13 +6,12 @@ the same; the parts are alike in how many images their trainings see, as far as 
 
 import heapq
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from vitbench import identity, leaves
 from vitbench.case import Budget, Case
 from vitbench.errors import UserError
-from vitbench.session import Session
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,20 +29,27 @@ class Shard:
     def __str__(self) -> str:
         return f"{self.number}/{self.of}"
 
-    def trained(self, session: Session, cases: Iterable[Case]) -> set[str]:
+    def trained(self, cases: Iterable[Case], budget: Budget) -> set[str]:
         """Ids of the cases of this part, of those that are trained."""
         loads = [(0, number) for number in range(1, self.of + 1)]
         mine: set[str] = set()
-        for work, ids in sorted(_groups(session, cases), key=lambda group: (-group[0], group[1])):
+        for work, ids in sorted(_groups(cases, budget), key=lambda group: (-group[0], group[1])):
             load, lightest = loads[0]
             heapq.heapreplace(loads, (load + work, lightest))
             if lightest == self.number:
                 mine.update(ids)
         return mine
 
-    def dealt(self, names: Iterable[str]) -> set[str]:
-        """What is in this part of things that share nothing and take about the same time."""
-        return set(sorted(names)[self.number - 1 :: self.of])
+    def dealt(self, keys: Mapping[str, str]) -> set[str]:
+        """Names of this part, of what is measured without training, which takes about the same time each.
+
+        Args:
+            keys: of what is measured, by name; names that share one are in one part.
+        """
+        groups: dict[str, list[str]] = {}
+        for name, key in sorted(keys.items()):
+            groups.setdefault(key, []).append(name)
+        return {name for group in list(groups.values())[self.number - 1 :: self.of] for name in group}
 
 
 def parse(text: str) -> Shard:
@@ -52,21 +58,21 @@ def parse(text: str) -> Shard:
     Raises:
         UserError: if it is no part of several.
     """
-    found = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text.strip(), re.ASCII)
+    found = re.fullmatch(r"([1-9]\d{0,5})/([1-9]\d{0,5})", text, re.ASCII)
     number, of = map(int, found.groups()) if found else (0, 0)
     if not 1 <= number <= of:
         raise UserError(f"--shard is one part of several, such as 2/4, the second of four, got {text!r:.40}")
     return Shard(number=number, of=of)
 
 
-def _groups(session: Session, cases: Iterable[Case]) -> list[tuple[int, list[str]]]:
+def _groups(cases: Iterable[Case], budget: Budget) -> list[tuple[int, list[str]]]:
     """Cases of which no two groups share a run: images that its trainings see, and ids, sorted."""
-    budget, seed = session.options.budget, session.options.first_seed
     works: dict[str, int] = {}
     runs: dict[str, list[str]] = {}
     for case in cases:
         for one in case.needed(budget):
-            key = session.run_of(one, seed).key
+            # Whatever the seed, and wherever published weights happen to be.
+            key = identity.of_run(one, budget=budget).key
             works[key] = _work(one, budget)
             runs.setdefault(case.id, []).append(key)
     sharing: dict[str, set[str]] = {}  # by run, those of its group
