@@ -11,7 +11,7 @@ import pytest
 
 from tests import a_pretraining
 from tests.conftest import PROVENANCE
-from vitbench import baselines, cli, errors, kept, papers
+from vitbench import cli, errors, kept, papers
 from vitbench.records import Store
 from vitbench.selection import Selection
 
@@ -125,20 +125,6 @@ def test_run_below_the_floor_ends_with_10(capsys, tmp_path, executed):
     code, out, _ = run_cli(capsys, "run", "floros2024/4.1/vit/ce/digits", "--runs", str(tmp_path))
     assert code == 10
     assert "accuracy is worse: measured 50" in out
-
-
-def test_report_renders_what_is_recorded(capsys, tmp_path):
-    code, out, _ = run_cli(capsys, "report", "--out", str(tmp_path / "reports"))
-    assert code == 0
-    assert "Table 4.6" in (tmp_path / "reports/floros2024.md").read_text()
-    pages = sorted(f"{path.stem}.md" for path in (papers.data_folder() / "papers").glob("*.toml"))
-    assert {"floros2024.md", "liu2021.md", "tan2024.md"} <= set(pages)
-    told = [path.removeprefix(f"{tmp_path / 'reports'}/") for path in out.splitlines()]
-    named = [name for name in told if not name.startswith("figures/")]
-    assert named == ["README.md", *pages, "leaderboard.md", "index.html"]
-    assert {name for name in told if name.startswith("figures/")} == {
-        f"figures/{path.name}" for path in (tmp_path / "reports/figures").iterdir()
-    }
 
 
 def test_record_adds_to_the_baselines_what_the_runs_hold(capsys, tmp_path, executed, monkeypatch):
@@ -321,43 +307,12 @@ def test_check_of_a_folder_without_papers_says_so(capsys, tmp_path):
     assert f"{tmp_path} holds no paper file" in err
 
 
-def test_a_report_never_overwrites_somebody_elses_readme(capsys, tmp_path):
-    readme = tmp_path / "README.md"
-    readme.write_text("# My project\n")
-    code, _, err = run_cli(capsys, "report", "--out", str(tmp_path))
-    assert code == 2
-    assert "would be overwritten" in err
-    assert readme.read_text() == "# My project\n"
-
-
 RUN = ("run", "floros2024/4.1/vit/ce/digits")
 
 
 def test_an_empty_vitbench_data_is_none(capsys, monkeypatch):
     monkeypatch.setenv("VITBENCH_DATA", "")
     assert "no folder: give --data DIR" in run_cli(capsys, "doctor")[1]
-
-
-def test_report_names_what_it_left_out(capsys, tmp_path):
-    (tmp_path / "mine").mkdir()
-    line = "floros2024,vit,ce,digits,scratch,quick,accuracy,0,97,k,mine,a processor,fp32,eager,2.11,c,2026-11-02\n"
-    path = tmp_path / "mine/floros2024.csv"
-    path.write_text(f"{baselines.HEADER}\n{line}torn\n")
-    arguments = ("report", "--recorded", str(tmp_path), "--out", str(tmp_path / "out"))
-    code, out, err = run_cli(capsys, *arguments)
-    assert code == 0
-    assert err == f"vitbench: {path}:3: left out, expected 17 values, got 1\n"
-    assert "floros2024.md" in out
-    path.write_text(f"{baselines.HEADER}\ntorn\n")
-    code, out, err = run_cli(capsys, *arguments)
-    assert (code, out) == (2, "")
-    assert "holds no measurement that can be read" in err
-
-
-def test_report_of_a_folder_that_is_not_there_says_so(capsys, tmp_path):
-    code, _, err = run_cli(capsys, "report", "--recorded", str(tmp_path / "no"), "--out", str(tmp_path / "out"))
-    assert code == 2
-    assert err.count("\n") == 1
 
 
 @pytest.mark.parametrize(

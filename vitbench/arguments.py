@@ -18,6 +18,12 @@ from vitbench.progress import Progress
 from vitbench.selection import Selection
 from vitbench.session import Session
 
+# What says which runs are read.
+READING = (
+    *("budget", "gpu", "all_rows", "dataset", "model", "objective"),
+    *("precision", "seeds", "image_size", "micro_batch", "data", "weights"),
+)
+
 
 class Parser(argparse.ArgumentParser):
     """Refuses in one line, as everything here does."""
@@ -69,6 +75,20 @@ def add_training(command: argparse.ArgumentParser) -> None:
     command.add_argument("--image-size", type=int, metavar="N", help="quick budget: pixels of photographs")
     command.add_argument("--micro-batch", type=int, metavar="N", help="N images at once, the same batch")
     command.add_argument("--time-limit", metavar="TIME", help="such as 8m: what was trained is saved when it is over")
+
+
+def add_reading(command: argparse.ArgumentParser) -> dict[str, object]:
+    """Options that say which runs of a runs directory are read; returns their defaults, by name."""
+    add_selection(command)
+    command.add_argument("--precision", choices=PRECISIONS, default="fp32", help="of the runs (default: fp32)")
+    text = "of the runs (default: 1); auto, or auto:CAP, for all that it may have added"
+    command.add_argument("--seeds", default="1", metavar="N", help=text)
+    command.add_argument("--image-size", type=int, metavar="N", help="quick budget: pixels of photographs")
+    command.add_argument("--micro-batch", type=int, metavar="N", help="of the runs")
+    command.add_argument("--data", default=os.environ.get("VITBENCH_DATA") or None, help="folder of data sets")
+    weights = os.environ.get("VITBENCH_WEIGHTS") or None
+    command.add_argument("--weights", default=weights, metavar="DIR", help="folder of published weights")
+    return {name: command.get_default(name) for name in READING}
 
 
 def session_of(options: argparse.Namespace) -> Session:

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 from vitbench import (
     baselines,
     campaign_command,
-    collector,
     compare_command,
     doctor,
     export_command,
@@ -24,6 +23,7 @@ from vitbench import (
     leaves,
     papers,
     recording,
+    report_command,
     samples,
     summary,
     transport,
@@ -118,16 +118,12 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("folder", nargs="?", help="folder of paper files (default: those that come along)")
     command.set_defaults(command=_check)
 
-    command = commands.add_parser("report", help="render the reports from what was recorded")
-    command.add_argument("--out", default="reports", help="folder that is written (default: reports)")
-    command.add_argument("--recorded", help="folder of recorded baselines (default: those that come along)")
-    command.set_defaults(command=_report)
-
     _add_running(commands)
     campaign_command.add(commands)
     compare_command.add(commands)
     export_command.add(commands)
     leaderboard_command.add(commands)
+    report_command.add(commands)
     transport.add(commands)
 
     command = commands.add_parser("doctor", help="what this machine has: versions, device, data sets found and missing")
@@ -211,23 +207,6 @@ def _check(options: argparse.Namespace) -> int:
         for line in inventory.of(found, recorded).lines():
             print(line)
     return 2 if problems else 0
-
-
-@collector.paused()
-def _report(options: argparse.Namespace) -> int:
-    from vitbench.report import pages, recorded
-
-    out, source = folder(options.out, "--out"), recorded_folder(options)
-    measured, problems = baselines.load_all(source)
-    drawn = kept.load(source)
-    for problem in [*problems, *drawn.problems]:
-        print(f"vitbench: {problem}", file=sys.stderr)
-    if not measured and (problems or options.recorded):
-        raise UserError(f"{source} holds no measurement that can be read; name a folder with <machine>/<paper>.csv")
-    for path in pages.write(out, recorded.material(papers.load_all(), measured, problems, drawn)):
-        print(path)
-    collector.leave()
-    return 0
 
 
 def _run(options: argparse.Namespace) -> int:

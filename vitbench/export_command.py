@@ -1,17 +1,15 @@
 """The command that writes results for other tools: `vitbench export RUNS`."""
 
 import argparse
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vitbench import export
-from vitbench.arguments import Parser, add_selection, session_of
+from vitbench.arguments import Parser, add_reading, session_of
 from vitbench.atomic import write_whole
 from vitbench.errors import UserError, unknown
 from vitbench.export import Series
-from vitbench.machine import PRECISIONS
 from vitbench.metrics import METRICS
 from vitbench.options import file
 
@@ -31,13 +29,7 @@ def add(commands: "Commands") -> None:
     command.add_argument("--direction", choices=["higher", "lower"], help=text)
     command.add_argument("--metric", action="append", default=[], metavar="NAME", help="only this metric; repeatable")
     command.add_argument("--out", metavar="FILE", help="file that is written (default: standard output)")
-    add_selection(command)
-    command.add_argument("--precision", choices=PRECISIONS, default="fp32", help="of the runs (default: fp32)")
-    text = "of the runs (default: 1); auto, or auto:CAP, for all that it may have added"
-    command.add_argument("--seeds", default="1", metavar="N", help=text)
-    command.add_argument("--data", default=os.environ.get("VITBENCH_DATA") or None, help="folder of data sets")
-    weights = os.environ.get("VITBENCH_WEIGHTS") or None
-    command.add_argument("--weights", default=weights, metavar="DIR", help="folder of published weights")
+    add_reading(command)
     command.set_defaults(command=_export, download=False)
 
 

@@ -1,4 +1,4 @@
-"""Seconds that rendering takes: of recorded baselines by `vitbench report`, and of a runs directory after a session.
+"""Seconds that `vitbench report` takes: of recorded baselines, and of a runs directory.
 
 Records are made up: real runs of the papers' own budget over seeds, with curves and correctness bits as long as real
 ones. Everything is timed as a whole process, from its start to its end, the least and the median of some rounds after
@@ -47,16 +47,10 @@ PROVENANCE = {
     "device": "a card",
 }
 RECORDED = "from vitbench.cli import main; main(['report', '--recorded', {source!r}, '--out', {out!r}])"
-SESSION = """
-from pathlib import Path
-from vitbench import summary
-from vitbench.case import Budget
-from vitbench.options import Options
-from vitbench.selection import Selection
-from vitbench.session import Session
-options = Options(selection=Selection(budget=Budget.PAPER), runs=Path({source!r}), seeds={seeds})
-summary.write_report(Session(options), Path({out!r}))
-"""
+RUNS = (
+    "from vitbench.cli import main; "
+    "main(['report', {source!r}, '--budget', 'paper', '--seeds', '{seeds}', '--out', {out!r}])"
+)
 CHECK = "\nimport sys\nassert 'torch' not in sys.modules, 'torch was imported'\n"
 PROFILED = "import cProfile, pstats\nprofile = cProfile.Profile()\nprofile.enable()\n{}\nprofile.disable()\n"
 SHOWN = "pstats.Stats(profile).sort_stats('cumulative').print_stats(45)\n"
@@ -142,7 +136,7 @@ def main() -> None:
             seeds = fill(number, Path(folder))
             sides = {
                 "recorded baselines": RECORDED.format(source=f"{folder}/recorded", out=f"{folder}/one"),
-                "a runs directory": SESSION.format(source=f"{folder}/runs", out=f"{folder}/two", seeds=seeds),
+                "a runs directory": RUNS.format(source=f"{folder}/runs", out=f"{folder}/two", seeds=seeds),
             }
             for name, code in sides.items():
                 if options.profile:
