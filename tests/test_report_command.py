@@ -71,6 +71,11 @@ def test_a_runs_directory_with_the_options_of_its_runs(capsys, tmp_path, runs):
     assert "97.08 ± 0.52 (n = 3)" in (out / "floros2024.md").read_text()
 
 
+def test_records_of_other_options_are_counted(capsys, runs):
+    code, _, err = run_cli(capsys, "report", str(runs), "--seeds", "2")
+    assert (code, err) == (0, "vitbench: 2 of 6 records are of other options, such as --seeds, and not shown\n")
+
+
 def test_it_is_the_report_that_a_session_writes(capsys, runs):
     from vitbench import summary
     from vitbench.options import Options
@@ -86,7 +91,7 @@ def test_it_is_the_report_that_a_session_writes(capsys, runs):
     ("arguments", "said"),
     [
         (["{runs}", "--budget", "short"], "holds no such record; give the options that its runs were made with"),
-        (["{runs}/no"], "is not there; name a runs directory"),
+        (["{runs}/no"], "holds no runs; name a runs directory, or recorded baselines by --recorded"),
         (["{runs}", "--recorded", "{runs}"], "--recorded is another source than RUNS; leave one of them out"),
         (["--budget", "short"], "--budget is of a runs directory"),
         (["--micro-batch", "8"], "--micro-batch is of a runs directory"),

@@ -59,17 +59,20 @@ def _of_runs(options: argparse.Namespace) -> list[Path]:
     if options.recorded is not None:
         raise UserError("--recorded is another source than RUNS; leave one of them out")
     runs = folder(options.runs, "RUNS")
-    if not runs.is_dir():
-        raise UserError(f"{runs} is not there; name a runs directory")
+    if not (runs / "runs").is_dir():
+        raise UserError(f"{runs} holds no runs; name a runs directory, or recorded baselines by --recorded")
     out = folder(str(runs / "report") if options.out is None else options.out, "--out")
     pages.check(out)
     session = session_of(options)
-    cases = session.options.selection.cases(session.papers.values())
-    if not any(session.store.read(identity) for _, identity in summary.wanted(session, cases)):
+    material = summary.material(session, out)
+    shown, there = len(material.links), len(list(runs.glob("runs/*/record.json")))
+    if not shown:
         raise UserError(
             f"{runs} holds no such record; give the options that its runs were made with, such as --budget short"
         )
-    index = summary.write_report(session, out)
     for problem in session.store.problems:
         print(f"vitbench: {problem}", file=sys.stderr)
-    return [index]
+    if shown < there:
+        left = f"{there - shown} of {there} records are of other options, such as --seeds, and not shown"
+        print(f"vitbench: {left}", file=sys.stderr)
+    return pages.write(out, material)[:1]

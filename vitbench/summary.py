@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from vitbench import collector, compare, statistics
@@ -17,6 +17,9 @@ from vitbench.identity import Identity
 from vitbench.judge import invalid
 from vitbench.metrics import METRICS
 from vitbench.session import Outcome, Session
+
+if TYPE_CHECKING:
+    from vitbench.report.material import Material
 
 FALSE_SHARE = 0.05  # of what a session calls worse, at most, may be chance
 PROPERTY = "vitbench"  # name of the pytest property that carries a payload from a worker to its controller
@@ -215,8 +218,14 @@ def rows(payloads: Sequence[Payload], kind: str) -> list[Payload]:
 @collector.paused()
 def write_report(session: Session, folder: Path) -> Path:
     """Write the report of everything that the runs directory holds for the chosen budget; returns its index."""
-    from vitbench import baselines, kept
     from vitbench.report import pages
+
+    return pages.write(folder, material(session, folder))[0]
+
+
+def material(session: Session, folder: Path) -> "Material":
+    """What a report in a folder shows of everything that the runs directory holds for the chosen budget."""
+    from vitbench import baselines, kept
     from vitbench.report.material import Material
     from vitbench.report.results import Results
 
@@ -240,7 +249,7 @@ def write_report(session: Session, folder: Path) -> Path:
                     found.take(record, session.store.folder(identity), machine="")
             links[record.key[:12]] = f"{records}/{quote(identity.name)}/record.json"
     session.store.note_misplaced()
-    material = Material(
+    return Material(
         papers=list(session.papers.values()),
         results=Results(measured),
         cases={budget: cases},
@@ -249,7 +258,6 @@ def write_report(session: Session, folder: Path) -> Path:
         findings=findings,
         problems=session.store.problems,
     )
-    return pages.write(folder, material)[0]
 
 
 def _link(path: Path, folder: Path) -> str:
