@@ -136,7 +136,7 @@ def groups(apart: NDArray[np.bool_]) -> list[int]:
         group += 1
         barred = found > 0
         while not barred.all():
-            row = int(barred.argmin())  # the first that is not
+            row = int(np.argmin(barred))  # the first that is not
             found[row] = group
             barred |= apart[row]
             barred[row] = True
