@@ -502,3 +502,11 @@ def test_seeds_are_added_in_pairs_until_the_cap(runs, tmp_path):
     assert len(outcome.records) == len(outcome.plain) == 5
     (sign,) = [one for one in outcome.findings if one.against == "plain"]
     assert (sign.verdict, sign.fails) == (Verdict.UNDECIDED, False)  # every gain is 0
+
+
+def test_of_seeds_that_are_trained_anew_no_older_record_says_how_many(runs, tmp_path):
+    runs.values = lambda one: {"accuracy": 97.0}
+    session_of(tmp_path, seeds=3, most_seeds=5).accuracy(case())
+    assert session_of(tmp_path, seeds=3, most_seeds=5).seeds_of(case()) == [0, 1, 2, 3, 4]
+    assert session_of(tmp_path, seeds=3, most_seeds=5, fresh=True).seeds_of(case()) == [0, 1, 2]
+    assert session_of(tmp_path, seeds=3).seeds_of(case()) == [0, 1, 2]

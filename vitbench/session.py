@@ -182,7 +182,7 @@ class Session:
         if self.options.most_seeds is None or case.is_baseline:
             return seeds
         while True:
-            records, plain = self._read(case, seeds), self._read(case.baseline, seeds)
+            records, plain = self._known(case, seeds), self._known(case.baseline, seeds)
             more = 0
             if len(records) == len(plain) == len(seeds):
                 more, _ = self.judge.seeds(case, records, plain)
@@ -190,9 +190,8 @@ class Session:
                 return seeds
             seeds = list(self.options.all_seeds)[: len(seeds) + more]
 
-    def _read(self, case: Case, seeds: Sequence[int]) -> list[Record]:
-        """The records that there are."""
-        found = (self.store.read(self.run_of(case, seed)) for seed in seeds)
+    def _known(self, case: Case, seeds: Sequence[int]) -> list[Record]:
+        found = (self.known(self.run_of(case, seed)) for seed in seeds)
         return [record for record in found if record is not None]
 
     def _trained(self, case: Case, seeds: Sequence[int]) -> tuple[tuple[Done, ...], tuple[Done, ...]]:
@@ -269,10 +268,17 @@ class Session:
         """
         return time.monotonic() + EPOCH_MARGIN * epoch_seconds + START_SECONDS < self.options.deadline
 
+    def known(self, one: Identity) -> Record | None:
+        """The record of a run, if it would be read and not made."""
+        return None if self._is_fresh(one) else self.store.read(one)
+
     def is_done(self, one: Identity) -> bool:
         """Whether a run would be read and not made."""
-        done = self.store.read(one) is not None
-        return done and (not self.options.fresh or one.key in self.store.made)
+        return self.known(one) is not None
+
+    def _is_fresh(self, one: Identity) -> bool:
+        """Whether a run is made although there may be a record."""
+        return self.options.fresh and one.key not in self.store.made
 
     def do(self, one: Identity, *, wait: bool = True) -> tuple[Record, bool]:
         """A record, and whether it was read and not made in this session.
@@ -284,8 +290,7 @@ class Session:
             UserError, NonFinite, OutOfMemory, TimeUp: as `vitbench.run.execute`.
             Busy: if another process does it and `wait` is False.
         """
-        fresh = self.options.fresh and one.key not in self.store.made
-        record = None if fresh else self.store.read(one)
+        fresh, record = self._is_fresh(one), self.known(one)
         if record is not None:
             return record, one.key not in self.store.made
         if one.pretraining is not None:
